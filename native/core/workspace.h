@@ -1,0 +1,47 @@
+// Scratch memory of a context. An operator describes its layout once, as a function of a cursor, and that function
+// serves both to measure (no base) and to hand out pointers (with one): the two cannot disagree.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fk {
+
+class WorkspaceCursor {
+ public:
+  static constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+
+  explicit WorkspaceCursor(std::byte* base = nullptr) : base_(base) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    std::byte* at = base_ ? base_ + used_ : nullptr;
+    used_ += (static_cast<size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    return reinterpret_cast<T*>(at);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  std::byte* base_;
+  size_t used_ = 0;
+};
+
+// One growing block, kept between calls so that a steady state allocates nothing.
+class Workspace {
+ public:
+  Workspace() = default;
+  ~Workspace() { release(); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // At least `bytes`, aligned for WorkspaceCursor, contents unspecified. Throws Error when memory is short.
+  std::byte* reserve(size_t bytes);
+  void release();
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace fk

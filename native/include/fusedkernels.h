@@ -1,0 +1,329 @@
+/* FusedKernels: deep-learning kernels that never materialise the big matrix. The whole C ABI.
+ *
+ * Conventions that hold for every function below
+ *
+ *   Arrays      `DLTensor` (DLPack >= 0.6 layout). Inputs are `const DLTensor*`; outputs are `DLTensor*` whose memory
+ *               the caller owns. `strides` count elements, NULL means contiguous (row-major). `data` may have any
+ *               address that is aligned to the element; `byte_offset` is added to it. A dimension of extent 0 makes the
+ *               array empty, and then `data` may be NULL. Strides are honoured without a copy and may be negative.
+ *   Shapes      are written [rows, columns] in the docs of each function. "[..., D]" is any rank >= 1 whose leading
+ *               dimensions are flattened; the flattened dimensions must be expressible with one stride.
+ *   Tile operands (matrices that a contraction reads) need stride 1, or extent 1, along their inner axis; GEMM takes
+ *               stride 1 along either axis. Vectors (targets, weights, log-sum-exp) take any stride, 0 included.
+ *   Aliasing    An output must not overlap an input or another output, unless the function says that it may be the same
+ *               array. Outputs whose own elements overlap (a stride of 0, say) are refused.
+ *   Errors      Every function returns an `fk_status`. On anything but FK_OK, `fk_last_error()` gives a text for the
+ *               calling thread that names the argument, what it got and what it needs. Arguments are checked before
+ *               anything is written. No function prints, aborts or throws.
+ *   Options     `fk_<op>_options` structs start with `struct_size`; fill them with `fk_<op>_options_init()`. A NULL
+ *               options pointer means the defaults. Fields are only ever appended: a struct that is larger than the
+ *               library knows is accepted when the unknown tail is zero, and refused otherwise.
+ *   Contexts    One call at a time per context (a second thread gets FK_ERROR_BUSY). Different contexts are independent.
+ *   Results     Same inputs, same ISA: same bits, whatever the number of threads.
+ */
+#ifndef FUSEDKERNELS_H_
+#define FUSEDKERNELS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#if defined(FK_BUILDING)
+#define FK_API __declspec(dllexport)
+#else
+#define FK_API __declspec(dllimport)
+#endif
+#else
+#define FK_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+#define FK_NOEXCEPT noexcept
+extern "C" {
+#else
+#define FK_NOEXCEPT
+#endif
+
+/* ---- DLPack ------------------------------------------------------------------------------------------------------ */
+
+/* Include dlpack/dlpack.h before this header to use its own (identical) definitions. */
+#if !defined(DLPACK_DLPACK_H_)
+typedef enum { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3 } DLDeviceType;
+typedef enum { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4 } DLDataTypeCode;
+typedef struct {
+  int32_t device_type; /* DLDeviceType */
+  int32_t device_id;
+} DLDevice;
+typedef struct {
+  uint8_t code; /* DLDataTypeCode */
+  uint8_t bits;
+  uint16_t lanes; /* 1 */
+} DLDataType;
+typedef struct {
+  void* data;
+  DLDevice device;
+  int32_t ndim;
+  DLDataType dtype;
+  int64_t* shape;
+  int64_t* strides; /* in elements; NULL: contiguous */
+  uint64_t byte_offset;
+} DLTensor;
+#endif
+
+/* ---- Status ------------------------------------------------------------------------------------------------------ */
+
+typedef enum {
+  FK_OK = 0,
+  FK_ERROR_INVALID_ARGUMENT = 1,   /* a shape, stride, dtype, option, or null pointer; nothing was written           */
+  FK_ERROR_UNSUPPORTED = 2,        /* valid, but not on this device, in this build or on this CPU                    */
+  FK_ERROR_INDEX_OUT_OF_RANGE = 3, /* a target or token id outside its table; the text names the row                 */
+  FK_ERROR_OUT_OF_MEMORY = 4,      /* the workspace could not be allocated                                           */
+  FK_ERROR_WORKSPACE_LIMIT = 5,    /* the call needs more than the context's workspace limit; the text says how much */
+  FK_ERROR_CANCELLED = 6,          /* fk_context_cancel() was called; outputs are unspecified                        */
+  FK_ERROR_BUSY = 7,               /* the context is in use by another thread                                        */
+  FK_ERROR_NO_CUDA = 8,            /* no CUDA in this build or on this machine; the text gives the reason            */
+  FK_ERROR_INTERNAL = 9            /* a defect in the library: please report the text                                */
+} fk_status;
+
+/* The text of the calling thread's last error; "" if there was none. Valid until that thread's next fk_ call. */
+FK_API const char* fk_last_error(void) FK_NOEXCEPT;
+
+/* The constant's own name, "FK_OK" for one; "FK_ERROR_UNKNOWN" for a value that is none. */
+FK_API const char* fk_status_name(fk_status status) FK_NOEXCEPT;
+
+/* ---- Version and build ------------------------------------------------------------------------------------------- */
+
+#define FK_ABI_VERSION 1
+
+/* The FK_ABI_VERSION that the library was built with. It grows when an existing caller would break. */
+FK_API uint32_t fk_abi_version(void) FK_NOEXCEPT;
+
+/* One line: library version, compiler, instruction sets compiled in, CUDA architectures or "no CUDA". */
+FK_API const char* fk_build_info(void) FK_NOEXCEPT;
+
+/* The instruction set that new contexts use: "scalar", "sse4", "avx2", "avx512" or "neon". It is the best that the CPU
+ * has, or the one that the environment variable FUSEDKERNELS_ISA names when the first context is made. NULL, with the
+ * reason in fk_last_error(), when that variable names one that is unknown or that this CPU lacks. */
+FK_API const char* fk_cpu_isa(void) FK_NOEXCEPT;
+
+/* sizeof and offsetof, so that a binding can prove that its structs match. `type` and `field` are names as in this
+ * header ("fk_gemm_options", "alpha"); field NULL asks for the size. -1 when there is no such type or field. */
+FK_API int64_t fk_struct_layout(const char* type, const char* field) FK_NOEXCEPT;
+
+/* ---- Context ----------------------------------------------------------------------------------------------------- */
+
+typedef struct fk_context fk_context;
+
+typedef struct {
+  uint32_t struct_size;
+  int32_t device_type;      /* kDLCPU (default) or kDLCUDA                                                           */
+  int32_t device_id;        /* 0                                                                                     */
+  int32_t threads;          /* CPU threads, the caller's included; 0 (default): the processors this process may use  */
+  uint64_t workspace_limit; /* bytes of scratch that a call may hold; 0 (default): 1 GiB                             */
+  fk_context* share_threads_with; /* use that context's thread pool, NULL (default): an own one. The pool lives as long
+                                     as its last context; `threads` may not exceed the pool's.                       */
+  void* stream;             /* a CUstream for CUDA; NULL on the CPU                                                  */
+} fk_context_options;
+
+FK_API void fk_context_options_init(fk_context_options* options) FK_NOEXCEPT;
+
+/* Makes a context in *context. Threads start at the first call that needs them. */
+FK_API fk_status fk_context_create(const fk_context_options* options, fk_context** context) FK_NOEXCEPT;
+
+/* Frees the context and its workspace. NULL is allowed. FK_ERROR_BUSY, and nothing freed, while a call runs in it. */
+FK_API fk_status fk_context_destroy(fk_context* context) FK_NOEXCEPT;
+
+/* Makes the running call, and every later one, return FK_ERROR_CANCELLED soon (operators look once per tile, a few
+ * milliseconds), until fk_context_clear_cancel(). May be called from any thread. */
+FK_API fk_status fk_context_cancel(fk_context* context) FK_NOEXCEPT;
+FK_API fk_status fk_context_clear_cancel(fk_context* context) FK_NOEXCEPT;
+
+/* The number of threads that calls in this context use. */
+FK_API fk_status fk_context_threads(const fk_context* context, int32_t* threads) FK_NOEXCEPT;
+
+/* The bytes of workspace the context holds now (it is kept between calls), and its release. */
+FK_API fk_status fk_context_workspace_bytes(const fk_context* context, uint64_t* bytes) FK_NOEXCEPT;
+FK_API fk_status fk_context_release_workspace(fk_context* context) FK_NOEXCEPT;
+
+/* ---- Dense: GEMM ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  uint32_t struct_size;
+  int32_t transpose_a; /* 0 (default): a is [M, K]; 1: a is [K, M] */
+  int32_t transpose_b; /* 0 (default): b is [K, N]; 1: b is [N, K] */
+  float alpha;         /* 1 */
+  float beta;          /* 0: c is only written, so NaN in it does not matter */
+} fk_gemm_options;
+
+FK_API void fk_gemm_options_init(fk_gemm_options* options) FK_NOEXCEPT;
+
+/* c = alpha * op(a) * op(b) + beta * c.   c: [M, N]; f32. M, N or K may be 0 (K = 0: c = beta * c).
+ * Every matrix needs stride 1 (or extent 1) along one of its two axes; c along its last. */
+FK_API fk_status fk_gemm(fk_context* context, const fk_gemm_options* options, const DLTensor* a, const DLTensor* b,
+                         DLTensor* c) FK_NOEXCEPT;
+
+/* Bytes of workspace that the same call would take under this context's limit. */
+FK_API fk_status fk_gemm_workspace_size(fk_context* context, const fk_gemm_options* options, const DLTensor* a,
+                                        const DLTensor* b, const DLTensor* c, uint64_t* bytes) FK_NOEXCEPT;
+
+/* ---- Loss: cut cross-entropy ------------------------------------------------------------------------------------- */
+/* Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024. With s[n, v] = embeddings[n] . classifier[v]
+ *     logSumExp[n] = log sum_v exp(s[n, v]),     loss[n] = logSumExp[n] - s[n, targets[n]]
+ * and s is never stored: O(N) memory beyond the arguments, plus a bounded workspace.
+ *   embeddings  [..., D]  f32      classifier  [V, D]  f32      targets  [...] int32 or int64, in [0, V) or ignore_index
+ *   loss        f32; one element for mean and sum, [...] for none (0 at ignored rows)
+ * A NaN (or an infinity that the mathematics does not cancel) in a row makes that row's loss NaN; other rows keep theirs. */
+
+typedef enum { FK_REDUCTION_MEAN = 0, FK_REDUCTION_SUM = 1, FK_REDUCTION_NONE = 2 } fk_reduction;
+
+typedef enum {
+  FK_SCHEDULE_AUTO = 0,      /* fused where the workspace limit lets its score panel be tall enough, else recompute */
+  FK_SCHEDULE_RECOMPUTE = 1, /* forward keeps log-sum-exp alone, backward recomputes scores: 4 GEMM passes          */
+  FK_SCHEDULE_FUSED = 2      /* a block of rows keeps its scores [rows, V] in the workspace: 3 GEMM passes          */
+} fk_schedule;
+
+typedef struct {
+  uint32_t struct_size;
+  int32_t reduction;        /* fk_reduction; FK_REDUCTION_MEAN: over the rows that are not ignored, 0 when there are none */
+  int32_t has_ignore_index; /* 1 (default) */
+  int32_t schedule;         /* fk_schedule; loss_and_gradient only */
+  int64_t ignore_index;     /* -100; rows with this target have loss 0 and gradient 0. May lie in [0, V). */
+} fk_cut_cross_entropy_options;
+
+FK_API void fk_cut_cross_entropy_options_init(fk_cut_cross_entropy_options* options) FK_NOEXCEPT;
+
+/* log_sum_exp: [...] f32, for backward, or NULL. */
+FK_API fk_status fk_cut_cross_entropy_forward(fk_context* context, const fk_cut_cross_entropy_options* options,
+                                              const DLTensor* embeddings, const DLTensor* classifier,
+                                              const DLTensor* targets, DLTensor* loss, DLTensor* log_sum_exp) FK_NOEXCEPT;
+
+/* Gradients of the loss from forward's log_sum_exp. grad_loss: f32, shaped like loss; NULL means 1.
+ * d_embeddings [..., D] and d_classifier [V, D] are overwritten; either may be NULL (a frozen head: d_embeddings alone). */
+FK_API fk_status fk_cut_cross_entropy_backward(fk_context* context, const fk_cut_cross_entropy_options* options,
+                                               const DLTensor* embeddings, const DLTensor* classifier,
+                                               const DLTensor* targets, const DLTensor* log_sum_exp,
+                                               const DLTensor* grad_loss, DLTensor* d_embeddings,
+                                               DLTensor* d_classifier) FK_NOEXCEPT;
+
+/* Loss and its gradient (for an upstream gradient of 1) in one call; log_sum_exp, d_embeddings, d_classifier may be NULL. */
+FK_API fk_status fk_cut_cross_entropy_loss_and_gradient(fk_context* context, const fk_cut_cross_entropy_options* options,
+                                                        const DLTensor* embeddings, const DLTensor* classifier,
+                                                        const DLTensor* targets, DLTensor* loss, DLTensor* log_sum_exp,
+                                                        DLTensor* d_embeddings, DLTensor* d_classifier) FK_NOEXCEPT;
+
+/* Bytes of workspace of forward, backward and loss_and_gradient (any pointer may be NULL) for these arguments. */
+FK_API fk_status fk_cut_cross_entropy_workspace_size(fk_context* context, const fk_cut_cross_entropy_options* options,
+                                                     const DLTensor* embeddings, const DLTensor* classifier,
+                                                     uint64_t* forward_bytes, uint64_t* backward_bytes,
+                                                     uint64_t* loss_and_gradient_bytes) FK_NOEXCEPT;
+
+/* The plain way, for comparison: cross-entropy of logits that the caller has stored. logits [..., V] f32 are replaced by
+ * the gradient of the loss with respect to them (zeros at ignored rows). targets, loss, options: as above, schedule unused. */
+FK_API fk_status fk_softmax_cross_entropy(fk_context* context, const fk_cut_cross_entropy_options* options,
+                                          DLTensor* logits, const DLTensor* targets, DLTensor* loss) FK_NOEXCEPT;
+
+/* ---- Attention --------------------------------------------------------------------------------------------------- */
+/* Dao, "FlashAttention-2", 2023. For each batch and head:  output = softmax(scale * q k^T + mask) v, no score matrix stored.
+ *   q  [B, Sq, H, D]   k  [B, Sk, H, D]   v  [B, Sk, H, Dv]   output  [B, Sq, H, Dv]   log_sum_exp  [B, H, Sq]     f32
+ * The last axis needs stride 1; the others any strides (packed QKV, or heads before sequence, are views). A causal mask is
+ * aligned bottom-right: query i sees keys j <= i + Sk - Sq. A row that sees no key gives zeros, -inf and zero gradients. */
+
+typedef struct {
+  uint32_t struct_size;
+  int32_t causal; /* 0 (default) or 1 */
+  float scale;    /* NaN (default): 1 / sqrt(D) */
+} fk_attention_options;
+
+FK_API void fk_attention_options_init(fk_attention_options* options) FK_NOEXCEPT;
+
+/* log_sum_exp may be NULL when no backward follows. */
+FK_API fk_status fk_attention_forward(fk_context* context, const fk_attention_options* options, const DLTensor* q,
+                                      const DLTensor* k, const DLTensor* v, DLTensor* output,
+                                      DLTensor* log_sum_exp) FK_NOEXCEPT;
+
+/* d_q, d_k, d_v (shaped like q, k, v) are overwritten. output and log_sum_exp are forward's. */
+FK_API fk_status fk_attention_backward(fk_context* context, const fk_attention_options* options, const DLTensor* q,
+                                       const DLTensor* k, const DLTensor* v, const DLTensor* output,
+                                       const DLTensor* log_sum_exp, const DLTensor* d_output, DLTensor* d_q,
+                                       DLTensor* d_k, DLTensor* d_v) FK_NOEXCEPT;
+
+/* Bytes of workspace of forward and backward (either pointer may be NULL) for these arguments. */
+FK_API fk_status fk_attention_workspace_size(fk_context* context, const fk_attention_options* options, const DLTensor* q,
+                                             const DLTensor* k, const DLTensor* v, uint64_t* forward_bytes,
+                                             uint64_t* backward_bytes) FK_NOEXCEPT;
+
+/* ---- Row operators ----------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  uint32_t struct_size;
+  float epsilon; /* 1e-6; finite, >= 0 */
+} fk_rms_norm_options;
+
+FK_API void fk_rms_norm_options_init(fk_rms_norm_options* options) FK_NOEXCEPT;
+
+/* Zhang & Sennrich, "Root Mean Square Layer Normalization", 2019.   inverse_rms = 1 / sqrt(mean(x^2) + epsilon),
+ * y = x * inverse_rms * weight.   x, y [..., D], weight [D], inverse_rms [...] (for backward, or NULL); f32. y may be x. */
+FK_API fk_status fk_rms_norm_forward(fk_context* context, const fk_rms_norm_options* options, const DLTensor* x,
+                                     const DLTensor* weight, DLTensor* y, DLTensor* inverse_rms) FK_NOEXCEPT;
+
+/* d_x [..., D] and d_weight [D] are overwritten; either may be NULL. d_x may be d_y. */
+FK_API fk_status fk_rms_norm_backward(fk_context* context, const fk_rms_norm_options* options, const DLTensor* x,
+                                      const DLTensor* weight, const DLTensor* inverse_rms, const DLTensor* d_y,
+                                      DLTensor* d_x, DLTensor* d_weight) FK_NOEXCEPT;
+
+/* Shazeer, "GLU Variants Improve Transformer", 2020.   output = gate * sigmoid(gate) * up.   All [..., D] f32, one shape.
+ * output may be gate or up. */
+FK_API fk_status fk_swiglu_forward(fk_context* context, const DLTensor* gate, const DLTensor* up,
+                                   DLTensor* output) FK_NOEXCEPT;
+
+/* d_gate may be gate or d_output, d_up may be up or d_output; d_gate and d_up are two arrays. */
+FK_API fk_status fk_swiglu_backward(fk_context* context, const DLTensor* gate, const DLTensor* up,
+                                    const DLTensor* d_output, DLTensor* d_gate, DLTensor* d_up) FK_NOEXCEPT;
+
+typedef struct {
+  uint32_t struct_size;
+  int32_t interleaved;     /* 0 (default): pairs (i, i + rotary_dims / 2), as GPT-NeoX and Llama; 1: pairs (2i, 2i + 1)      */
+  int32_t inverse;         /* 0 (default); 1: rotate by the negative angle, which is the backward pass                       */
+  int32_t rotary_dims;     /* 0 (default): all D; otherwise even, 2..D: the first rotary_dims rotate, the rest are copied    */
+  int64_t position_offset; /* 0; added to every position                                                                    */
+  float base;              /* 10000; finite, > 0                                                                            */
+} fk_rotary_embedding_options;
+
+FK_API void fk_rotary_embedding_options_init(fk_rotary_embedding_options* options) FK_NOEXCEPT;
+
+/* Su et al., "RoFormer", 2021. Pair i of the element at position p turns by the angle p * base^(-2i / rotary_dims).
+ * x, y [B, S, H, D] f32, last axis with stride 1; y may be x. positions [S] int32 or int64 (>= 0), or NULL for 0..S-1. */
+FK_API fk_status fk_rotary_embedding(fk_context* context, const fk_rotary_embedding_options* options, const DLTensor* x,
+                                     const DLTensor* positions, DLTensor* y) FK_NOEXCEPT;
+
+/* output[n] = table[ids[n]].   table [V, D] f32, ids [...] int32 or int64 in [0, V), output [..., D]. */
+FK_API fk_status fk_embedding_gather(fk_context* context, const DLTensor* table, const DLTensor* ids,
+                                     DLTensor* output) FK_NOEXCEPT;
+
+/* d_table[ids[n]] += d_output[n], in the order of n: the gradient of gather, added to what d_table holds. */
+FK_API fk_status fk_embedding_scatter_add(fk_context* context, const DLTensor* d_output, const DLTensor* ids,
+                                          DLTensor* d_table) FK_NOEXCEPT;
+
+typedef struct {
+  uint32_t struct_size;
+  float learning_rate; /* 1e-3; finite */
+  float beta1;         /* 0.9;   in [0, 1) */
+  float beta2;         /* 0.999; in [0, 1) */
+  float epsilon;       /* 1e-8;  finite, >= 0 */
+  float weight_decay;  /* 0.01;  finite; decoupled: parameter *= 1 - learning_rate * weight_decay */
+  float gradient_scale; /* 1; multiplies the gradient first (averaging, clipping) */
+  int64_t step;        /* 1 for the first update; >= 1 */
+} fk_adamw_options;
+
+FK_API void fk_adamw_options_init(fk_adamw_options* options) FK_NOEXCEPT;
+
+/* Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, in the order of PyTorch's AdamW. All arrays f32 and of
+ * one shape, contiguous; parameter, first_moment and second_moment are updated in place. */
+FK_API fk_status fk_adamw_step(fk_context* context, const fk_adamw_options* options, DLTensor* parameter,
+                               const DLTensor* gradient, DLTensor* first_moment, DLTensor* second_moment) FK_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FUSEDKERNELS_H_ */
