@@ -1,0 +1,131 @@
+// The oracles' own gradients against central differences of their own forward pass, in double.
+#include "oracles/attention.h"
+#include "oracles/cut_cross_entropy.h"
+#include "oracles/gemm.h"
+#include "support.h"
+#include "tolerance.h"
+
+namespace fk::test {
+namespace {
+
+using oracle::Dense;
+
+Dense<double> randomDense(int64_t rows, int64_t columns, Random& random) {
+  Dense<double> result(rows, columns);
+  for (double& value : result.values) value = random.uniform(-1, 1);
+  return result;
+}
+
+// f's gradient at `parameter`, by differences whose error is about step^2 + 1e-16 / step.
+template <class Function>
+void expectGradient(Dense<double>& parameter, const Dense<double>& gradient, Function&& f) {
+  const double step = 1e-5;
+  ASSERT_EQ(parameter.values.size(), gradient.values.size());
+  for (size_t i = 0; i < parameter.values.size(); ++i) {
+    const double saved = parameter.values[i];
+    parameter.values[i] = saved + step;
+    const double above = f();
+    parameter.values[i] = saved - step;
+    const double below = f();
+    parameter.values[i] = saved;
+    EXPECT_NEAR(gradient.values[i], (above - below) / (2 * step), 1e-8) << "element " << i;
+  }
+}
+
+TEST(Oracles, GemmOfIntegers) {
+  const Dense<double> a(2, 3, std::vector<int>{1, 2, 3, 4, 5, 6});
+  const Dense<double> b(3, 2, std::vector<int>{7, 8, 9, 10, 11, 12});
+  const Dense<double> c(2, 2, std::vector<int>{1, 2, 3, 4});
+  EXPECT_EQ(oracle::gemm<double>(2, a, b, 3, c).values, (std::vector<double>{119, 134, 287, 320}));
+}
+
+TEST(Oracles, CutCrossEntropyGradientIsTheDerivativeOfItsLoss) {
+  for (fk_reduction reduction : {FK_REDUCTION_MEAN, FK_REDUCTION_SUM, FK_REDUCTION_NONE}) {
+    Random random(1);
+    oracle::CutCrossEntropy problem;
+    problem.embeddings = randomDense(5, 3, random);
+    problem.classifier = randomDense(7, 3, random);
+    problem.targets = {0, 6, -100, 3, 3};
+    problem.ignoreIndex = -100;
+    problem.reduction = reduction;
+    problem.gradLoss.assign(reduction == FK_REDUCTION_NONE ? 5 : 1, 0);
+    for (double& g : problem.gradLoss) g = random.uniform(-2, 2);
+    const auto gradient = oracle::cutCrossEntropy<double>(problem);
+    const auto weightedLoss = [&] {
+      const auto result = oracle::cutCrossEntropy<double>(problem);
+      return std::inner_product(result.loss.begin(), result.loss.end(), problem.gradLoss.begin(), 0.0);
+    };
+    expectGradient(problem.embeddings, gradient.dEmbeddings, weightedLoss);
+    expectGradient(problem.classifier, gradient.dClassifier, weightedLoss);
+  }
+}
+
+TEST(Oracles, AttentionGradientIsTheDerivativeOfItsOutput) {
+  for (bool causal : {false, true}) {
+    for (auto [queries, keys] : {std::pair{4, 6}, std::pair{6, 4}, std::pair{5, 5}}) {
+      Random random(2);
+      oracle::Attention problem;
+      problem.q = randomDense(queries, 3, random);
+      problem.k = randomDense(keys, 3, random);
+      problem.v = randomDense(keys, 2, random);
+      problem.dOutput = randomDense(queries, 2, random);
+      problem.scale = 1.3;
+      problem.causal = causal;
+      const auto gradient = oracle::attention<double>(problem);
+      const auto weightedOutput = [&] {
+        const auto output = oracle::attention<double>(problem).output.values;
+        return std::inner_product(output.begin(), output.end(), problem.dOutput.values.begin(), 0.0);
+      };
+      expectGradient(problem.q, gradient.dQ, weightedOutput);
+      expectGradient(problem.k, gradient.dK, weightedOutput);
+      expectGradient(problem.v, gradient.dV, weightedOutput);
+    }
+  }
+}
+
+// The error analysis has to hold for float32 arithmetic (else it refuses correct kernels) and to be tight enough that a
+// missing term shows.
+TEST(Tolerance, BoundsFloatSumsAndNoticesAMissingTerm) {
+  Random random(3);
+  for (int64_t n : {1, 2, 17, 256, 257, 1000}) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      float sum = 0, last = 0;
+      Bounded expected = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const auto a = static_cast<float>(random.uniform(0.5, 1)), b = static_cast<float>(random.uniform(-1, 1));
+        last = a * b;
+        sum += last;
+        expected += Bounded(a) * Bounded(b);
+      }
+      EXPECT_TRUE(isWithin(sum, expected));
+      if (std::abs(last) > 0.05f) {
+        EXPECT_FALSE(isWithin(sum - last, expected)) << n << " terms";
+      }
+    }
+  }
+}
+
+TEST(Tolerance, BoundsFloatLogSumExp) {
+  Random random(4);
+  for (double range : {1.0, 30.0, 1e4}) {
+    std::vector<Bounded> scores;
+    float maximum = -kInfinity, sum = 0;
+    for (int i = 0; i < 100; ++i) scores.push_back(static_cast<float>(random.uniform(-range, range)));
+    for (const Bounded& s : scores) maximum = std::max(maximum, static_cast<float>(s.value));
+    for (const Bounded& s : scores) sum += std::exp(static_cast<float>(s.value) - maximum);
+    const Bounded expected = oracle::logSumExp(scores);
+    EXPECT_TRUE(isWithin(maximum + std::log(sum), expected));
+    EXPECT_LT(expected.error(), 1e-5 + 1e-6 * range);
+  }
+}
+
+TEST(Tolerance, MeetsNanAndInfinityAsSuch) {
+  EXPECT_TRUE(isWithin(kNan, Bounded(kNan)));
+  EXPECT_FALSE(isWithin(0, Bounded(kNan)));
+  EXPECT_FALSE(isWithin(kNan, Bounded(0)));
+  EXPECT_TRUE(isWithin(-kInfinity, Bounded(-kInfinity)));
+  EXPECT_FALSE(isWithin(kInfinity, Bounded(1e30)));
+}
+
+}  // namespace
+}  // namespace fk::test
