@@ -1,0 +1,27 @@
+using System.Runtime.InteropServices;
+
+namespace FusedKernels.Interop;
+
+/// <summary>An element type (DLPack's <c>DLDataType</c>, 4 bytes).</summary>
+/// <param name="Code">The family.</param>
+/// <param name="Bits">Bits per lane.</param>
+/// <param name="Lanes">Lanes per element; the library takes 1.</param>
+[StructLayout(LayoutKind.Sequential)]
+public readonly record struct DLDataType(DLDataTypeCode Code, byte Bits, ushort Lanes)
+{
+    /// <summary>The type of a <see cref="float"/>.</summary>
+    public static DLDataType Float32 => new(DLDataTypeCode.Float, 32, 1);
+
+    /// <summary>The type of an <see cref="int"/>.</summary>
+    public static DLDataType Int32 => new(DLDataTypeCode.Int, 32, 1);
+
+    /// <summary>The type of a <see cref="long"/>.</summary>
+    public static DLDataType Int64 => new(DLDataTypeCode.Int, 64, 1);
+
+    /// <summary>The type that describes a C# element type. The comparisons are constants to the JIT.</summary>
+    internal static DLDataType Of<T>() where T : unmanaged =>
+        typeof(T) == typeof(float) ? Float32
+        : typeof(T) == typeof(int) ? Int32
+        : typeof(T) == typeof(long) ? Int64
+        : throw new NotSupportedException($"{typeof(T)} has no DLPack element type here.");
+}

@@ -1,0 +1,75 @@
+// The option structs of fusedkernels.h, field for field; a test compares every offset with fk_struct_layout().
+using System.Runtime.InteropServices;
+
+namespace FusedKernels.Interop;
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeContextOptions
+{
+    public uint StructSize;
+    public DLDeviceType DeviceType;
+    public int DeviceId;
+    public int Threads;
+    public ulong WorkspaceLimit;
+    public nint ShareThreadsWith;
+    public nint Stream;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeGemmOptions
+{
+    public uint StructSize;
+    public int TransposeA;
+    public int TransposeB;
+    public float Alpha;
+    public float Beta;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeCutCrossEntropyOptions
+{
+    public uint StructSize;
+    public LossReduction Reduction;
+    public int HasIgnoreIndex;
+    public LossSchedule Schedule;
+    public long IgnoreIndex;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeAttentionOptions
+{
+    public uint StructSize;
+    public int Causal;
+    public float Scale;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeRmsNormOptions
+{
+    public uint StructSize;
+    public float Epsilon;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeRotaryEmbeddingOptions
+{
+    public uint StructSize;
+    public int Interleaved;
+    public int Inverse;
+    public int RotaryDims;
+    public long PositionOffset;
+    public float Base;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeAdamWOptions
+{
+    public uint StructSize;
+    public float LearningRate;
+    public float Beta1;
+    public float Beta2;
+    public float Epsilon;
+    public float WeightDecay;
+    public float GradientScale;
+    public long Step;
+}

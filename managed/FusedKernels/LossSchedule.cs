@@ -1,0 +1,15 @@
+namespace FusedKernels;
+
+/// <summary>How <see cref="CutCrossEntropy.LossAndGradient(FusedContext, CommunityToolkit.HighPerformance.ReadOnlySpan2D{float}, CommunityToolkit.HighPerformance.ReadOnlySpan2D{float}, ReadOnlySpan{int}, CommunityToolkit.HighPerformance.Span2D{float}, CommunityToolkit.HighPerformance.Span2D{float}, CutCrossEntropyOptions, Span{float}, CancellationToken)"/>
+/// trades memory for time.</summary>
+public enum LossSchedule
+{
+    /// <summary>Fused where the workspace limit lets its score panel be tall enough, recompute otherwise.</summary>
+    Auto = 0,
+
+    /// <summary>Only the log-sum-exp is kept and the scores are computed twice: 4 matrix products.</summary>
+    Recompute = 1,
+
+    /// <summary>A block of rows keeps its scores in the workspace: 3 matrix products.</summary>
+    Fused = 2,
+}
