@@ -23,17 +23,30 @@ fk_status guarded(Body&& body) noexcept {
   }
 }
 
-// Holds a context for one call: refuses null and busy contexts, and a pending cancellation.
+// "argument: NULL" as an error.
+void requireNotNull(const void* pointer, const char* name);
+
+// Marks a context as in use, for as long as it lives. Refuses null and busy contexts.
+class BusyGuard {
+ public:
+  explicit BusyGuard(const fk_context* context);
+  ~BusyGuard() { context_->busy.store(false, std::memory_order_release); }
+  BusyGuard(const BusyGuard&) = delete;
+  BusyGuard& operator=(const BusyGuard&) = delete;
+
+ private:
+  const fk_context* context_;
+};
+
+// Holds a context for one call of an operator: refuses null, busy and cancelled contexts.
 class ContextLock {
  public:
-  explicit ContextLock(fk_context* context);
-  ~ContextLock() { context_->busy.store(false, std::memory_order_release); }
-  ContextLock(const ContextLock&) = delete;
-  ContextLock& operator=(const ContextLock&) = delete;
+  explicit ContextLock(fk_context* context) : guard_(context), context_(context) { context->execution().throwIfCancelled(); }
 
   fk_context* operator->() const { return context_; }
 
  private:
+  BusyGuard guard_;
   fk_context* context_;
 };
 

@@ -20,5 +20,5 @@ struct fk_context {
   const std::shared_ptr<fk::ThreadPool> pool;
   fk::Workspace workspace;
   std::atomic<bool> cancelled{false};
-  std::atomic<bool> busy{false};
+  mutable std::atomic<bool> busy{false};
 };

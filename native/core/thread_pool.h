@@ -4,8 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <type_traits>
 #include <memory>
+#include <type_traits>
 
 namespace fk {
 
@@ -21,7 +21,8 @@ class ThreadPool {
 
   // Calls body(context, task, slot) once for every task in [0, tasks), on at most maxThreads threads; returns when all are
   // done. slot < maxThreads names the executing thread within this loop (for per-thread scratch). Tasks are claimed in
-  // order. The first exception stops the claiming of further tasks and is thrown here.
+  // order. The first exception stops the claiming of further tasks and is thrown here. A body may call run() itself: the
+  // inner loop has slots of its own, its caller works it, and free workers help.
   using Body = void (*)(void* context, int64_t task, int slot);
   void run(int64_t tasks, int maxThreads, Body body, void* context);
 

@@ -16,12 +16,26 @@ class WorkspaceCursor {
   template <class T>
   T* take(int64_t count) {
     std::byte* at = base_ ? base_ + used_ : nullptr;
-    used_ += (static_cast<size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    used_ = sum(used_, roundedUp(product(static_cast<size_t>(count), sizeof(T))));
     return reinterpret_cast<T*>(at);
   }
+
+  // SIZE_MAX when the layout is larger than the address space, which every workspace limit then refuses.
   size_t used() const { return used_; }
 
  private:
+  static size_t product(size_t a, size_t b) {
+    size_t result;
+    return __builtin_mul_overflow(a, b, &result) ? SIZE_MAX : result;
+  }
+  static size_t sum(size_t a, size_t b) {
+    size_t result;
+    return __builtin_add_overflow(a, b, &result) ? SIZE_MAX : result;
+  }
+  static size_t roundedUp(size_t bytes) {
+    return bytes > SIZE_MAX - kAlignment ? SIZE_MAX : (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+
   std::byte* base_;
   size_t used_ = 0;
 };

@@ -1,0 +1,137 @@
+// What the library says about itself: version, build, instruction set, names and struct layouts.
+#include <cstddef>
+#include <cstring>
+
+#include "abi/boundary.h"
+#include "core/cpu_features.h"
+
+namespace {
+
+#define FK_STRINGIFY(text) #text
+#define FK_STRING(text) FK_STRINGIFY(text)
+#if defined(__clang__)
+#define FK_COMPILER "clang " __clang_version__
+#else
+#define FK_COMPILER "g++ " FK_STRING(__GNUC__) "." FK_STRING(__GNUC_MINOR__) "." FK_STRING(__GNUC_PATCHLEVEL__)
+#endif
+#if defined(__aarch64__)
+#define FK_ISAS "scalar neon"
+#else
+#define FK_ISAS "scalar sse4 avx2 avx512"
+#endif
+
+struct Layout {
+  const char* type;
+  const char* field;  // null: the size of the type
+  int64_t value;
+};
+
+#define SIZE(type) \
+  { #type, nullptr, static_cast < int64_t>(sizeof(type)) }
+#define FIELD(type, field) \
+  { #type, #field, static_cast < int64_t>(offsetof(type, field)) }
+
+constexpr Layout kLayouts[] = {
+    SIZE(DLDevice),
+    FIELD(DLDevice, device_type),
+    FIELD(DLDevice, device_id),
+    SIZE(DLDataType),
+    FIELD(DLDataType, code),
+    FIELD(DLDataType, bits),
+    FIELD(DLDataType, lanes),
+    SIZE(DLTensor),
+    FIELD(DLTensor, data),
+    FIELD(DLTensor, device),
+    FIELD(DLTensor, ndim),
+    FIELD(DLTensor, dtype),
+    FIELD(DLTensor, shape),
+    FIELD(DLTensor, strides),
+    FIELD(DLTensor, byte_offset),
+    SIZE(fk_context_options),
+    FIELD(fk_context_options, struct_size),
+    FIELD(fk_context_options, device_type),
+    FIELD(fk_context_options, device_id),
+    FIELD(fk_context_options, threads),
+    FIELD(fk_context_options, workspace_limit),
+    FIELD(fk_context_options, share_threads_with),
+    FIELD(fk_context_options, stream),
+    SIZE(fk_gemm_options),
+    FIELD(fk_gemm_options, struct_size),
+    FIELD(fk_gemm_options, transpose_a),
+    FIELD(fk_gemm_options, transpose_b),
+    FIELD(fk_gemm_options, alpha),
+    FIELD(fk_gemm_options, beta),
+    SIZE(fk_cut_cross_entropy_options),
+    FIELD(fk_cut_cross_entropy_options, struct_size),
+    FIELD(fk_cut_cross_entropy_options, reduction),
+    FIELD(fk_cut_cross_entropy_options, has_ignore_index),
+    FIELD(fk_cut_cross_entropy_options, schedule),
+    FIELD(fk_cut_cross_entropy_options, ignore_index),
+    SIZE(fk_attention_options),
+    FIELD(fk_attention_options, struct_size),
+    FIELD(fk_attention_options, causal),
+    FIELD(fk_attention_options, scale),
+    SIZE(fk_rms_norm_options),
+    FIELD(fk_rms_norm_options, struct_size),
+    FIELD(fk_rms_norm_options, epsilon),
+    SIZE(fk_rotary_embedding_options),
+    FIELD(fk_rotary_embedding_options, struct_size),
+    FIELD(fk_rotary_embedding_options, interleaved),
+    FIELD(fk_rotary_embedding_options, inverse),
+    FIELD(fk_rotary_embedding_options, rotary_dims),
+    FIELD(fk_rotary_embedding_options, position_offset),
+    FIELD(fk_rotary_embedding_options, base),
+    SIZE(fk_adamw_options),
+    FIELD(fk_adamw_options, struct_size),
+    FIELD(fk_adamw_options, learning_rate),
+    FIELD(fk_adamw_options, beta1),
+    FIELD(fk_adamw_options, beta2),
+    FIELD(fk_adamw_options, epsilon),
+    FIELD(fk_adamw_options, weight_decay),
+    FIELD(fk_adamw_options, gradient_scale),
+    FIELD(fk_adamw_options, step),
+};
+
+#undef FIELD
+#undef SIZE
+
+bool sameName(const char* a, const char* b) { return a && b ? std::strcmp(a, b) == 0 : a == b; }
+
+}  // namespace
+
+uint32_t fk_abi_version(void) noexcept { return FK_ABI_VERSION; }
+
+const char* fk_build_info(void) noexcept { return "FusedKernels " FK_VERSION ", " FK_COMPILER ", " FK_ISAS ", no CUDA"; }
+
+const char* fk_cpu_isa(void) noexcept {
+  const char* name = nullptr;
+  fk::abi::guarded([&] { name = fk::isaName(fk::selectedIsa()); });
+  return name;
+}
+
+const char* fk_status_name(fk_status status) noexcept {
+  switch (status) {
+#define NAME(constant) \
+  case constant:       \
+    return #constant
+    NAME(FK_OK);
+    NAME(FK_ERROR_INVALID_ARGUMENT);
+    NAME(FK_ERROR_UNSUPPORTED);
+    NAME(FK_ERROR_INDEX_OUT_OF_RANGE);
+    NAME(FK_ERROR_OUT_OF_MEMORY);
+    NAME(FK_ERROR_WORKSPACE_LIMIT);
+    NAME(FK_ERROR_CANCELLED);
+    NAME(FK_ERROR_BUSY);
+    NAME(FK_ERROR_NO_CUDA);
+    NAME(FK_ERROR_INTERNAL);
+#undef NAME
+  }
+  return "FK_ERROR_UNKNOWN";
+}
+
+int64_t fk_struct_layout(const char* type, const char* field) noexcept {
+  for (const Layout& layout : kLayouts) {
+    if (sameName(layout.type, type) && sameName(layout.field, field)) return layout.value;
+  }
+  return -1;
+}

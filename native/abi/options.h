@@ -1,0 +1,53 @@
+// Option structs of the ABI: defaults for NULL, fields appended over time, and checks of single fields.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace fk::abi {
+
+// The caller's options over the defaults that `initialise` fills in. A caller that was compiled against an older header has
+// a smaller struct, and the fields that it lacks keep their defaults; one with a newer header has a larger struct, whose
+// tail must be zero, because this library would ignore what it asks for. firstSize: sizeof in the first released version.
+template <class Options>
+Options readOptions(const Options* given, void (*initialise)(Options*) noexcept, size_t firstSize = sizeof(Options)) {
+  constexpr size_t kPlausible = 4096;
+  Options options;
+  initialise(&options);
+  if (given == nullptr) return options;
+  const size_t size = given->struct_size;
+  if (size < firstSize || size > kPlausible)
+    fail(FK_ERROR_INVALID_ARGUMENT,
+         "options: struct_size is %zu, needs %zu or more; fill the struct with its _init function", size, firstSize);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+  if (std::any_of(bytes + std::min(size, sizeof(Options)), bytes + size, [](unsigned char byte) { return byte != 0; }))
+    fail(FK_ERROR_INVALID_ARGUMENT,
+         "options: a field beyond byte %zu is set, which this version of the library does not know; leave it zero or use a "
+         "newer library",
+         sizeof(Options));
+  std::memcpy(&options, given, std::min(size, sizeof(Options)));
+  return options;
+}
+
+// For fields with the values 0 and 1.
+inline bool readFlag(int32_t value, const char* name) {
+  if (value != 0 && value != 1) fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %d, needs 0 or 1", name, value);
+  return value == 1;
+}
+
+// For enumerations whose values are 0 .. last.
+template <class Enum>
+Enum readEnum(int32_t value, Enum last, const char* name) {
+  if (value < 0 || value > static_cast<int32_t>(last))
+    fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %d, needs 0 to %d", name, value, static_cast<int>(last));
+  return static_cast<Enum>(value);
+}
+
+inline void requireFinite(float value, const char* name) {
+  if (!std::isfinite(value)) fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %g, needs a finite number", name, value);
+}
+
+}  // namespace fk::abi
