@@ -36,9 +36,26 @@ static void contextsComeAndGo(void) {
   CHECK(fk_context_destroy(NULL) == FK_OK);
 }
 
+static void multiplies(void) {
+  float a[] = {1, 2, 3, 4, 5, 6}, b[] = {1, 0, 0, 1, 1, 1}, c[4];
+  int64_t shapeA[] = {2, 3}, shapeB[] = {3, 2}, shapeC[] = {2, 2};
+  const DLDevice cpu = {kDLCPU, 0};
+  const DLDataType f32 = {kDLFloat, 32, 1};
+  const DLTensor tensorA = {a, cpu, 2, f32, shapeA, NULL, 0}, tensorB = {b, cpu, 2, f32, shapeB, NULL, 0};
+  DLTensor tensorC = {c, cpu, 2, f32, shapeC, NULL, 0};
+  fk_context* context = NULL;
+  CHECK(fk_context_create(NULL, &context) == FK_OK);
+  CHECK(fk_gemm(context, NULL, &tensorA, &tensorB, &tensorC) == FK_OK);
+  CHECK(c[0] == 4 && c[1] == 5 && c[2] == 10 && c[3] == 11);
+  CHECK(fk_gemm(context, NULL, &tensorA, &tensorA, &tensorC) == FK_ERROR_INVALID_ARGUMENT);
+  CHECK(strcmp(fk_last_error(), "b: shape [2, 3], needs [3, N] to match a of shape [2, 3]") == 0);
+  CHECK(fk_context_destroy(context) == FK_OK);
+}
+
 int main(void) {
   saysWhatItIs();
   contextsComeAndGo();
+  multiplies();
   if (failures == 0) printf("ok\n");
   return failures != 0;
 }
