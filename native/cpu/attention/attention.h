@@ -12,7 +12,7 @@ struct AttentionArguments {
   HeadTensor<const float> q, k, v;
   bool causal = false;
   float scale = 1;
-  HeadTensor<float> output;           // forward writes it
+  HeadTensor<float> output;             // forward writes it
   HeadTensor<const float> savedOutput;  // backward reads it
   HeadTensor<const float> dOutput;
   HeadTensor<float> dQ, dK, dV;

@@ -18,11 +18,11 @@ struct CutCrossEntropyArguments {
   fk_reduction reduction = FK_REDUCTION_MEAN;
   fk_schedule schedule = FK_SCHEDULE_AUTO;
 
-  Vector<float> loss;              // one element, or [N] for FK_REDUCTION_NONE
-  Vector<float> logSumExp;         // [N]: written by forward and lossAndGradient when present, read by backward
-  Vector<const float> gradLoss;    // backward: one element or [N], null means 1
-  Matrix<float> dEmbeddings;       // optional
-  Matrix<float> dClassifier;       // optional
+  Vector<float> loss;            // one element, or [N] for FK_REDUCTION_NONE
+  Vector<float> logSumExp;       // [N]: written by forward and lossAndGradient when present, read by backward
+  Vector<const float> gradLoss;  // backward: one element or [N], null means 1
+  Matrix<float> dEmbeddings;     // optional
+  Matrix<float> dClassifier;     // optional
 
   bool ignored(int64_t row) const { return hasIgnoreIndex && targets[row] == ignoreIndex; }
 };

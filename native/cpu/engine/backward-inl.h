@@ -1,0 +1,226 @@
+// Backward sweeps: score tiles again (recomputed, or kept by the forward), turned into gradients in place and contracted
+// with both operands. One row block at a time:
+//
+//   tile step (side by side over column tiles)    scores -> dScores in the panel buffer, dY[tile] += dScores^T X
+//   row step  (side by side over slices of dX)    dX += dScores Y, for the columns of the window
+//
+// A window of columns bounds the panel buffer. Attention has a second operand pair, output = weights W with the gradient dZ:
+// its tiles carry the weights beside the gradients of the scores, and dW[tile] += weights^T dZ.
+//
+// The operator adds to what forward-inl.h asks for
+//     void gradient(const ScoreTile& scores, float* weightGradients) const;
+// which turns scores into their gradients. With values, weightGradients comes holding dZ W^T, and the call leaves the
+// gradients of the scores there and the weights in place of the scores. Padding lanes must come out finite.
+#pragma once
+
+#include "cpu/engine/forward-inl.h"
+
+namespace fk::cpu::FK_ISA {
+
+struct BackwardProblem {
+  Matrix<const float> x, y;  // rows [N, D], columns [M, D]
+  Matrix<float> dX, dY;      // either may be null
+  bool hasValues = false;
+  Matrix<const float> dZ = {}, w = {};  // [N, V], [M, V]
+  Matrix<float> dW = {};
+};
+
+class BackwardSweep {
+ public:
+  // Rows per block (a multiple of the depth block) and columns per window (of the column tile) bound the buffers; the bits
+  // depend on neither.
+  BackwardSweep(const BackwardProblem& problem, int64_t blockRows, int64_t windowColumns)
+      : problem_(problem),
+        blockRows_(blockRows),
+        windowColumns_(std::min(windowColumns, ceilDivide(problem.y.rows, kColumnTile) * kColumnTile)),
+        panels_(lanePanelCount(std::min(blockRows, problem.x.rows))) {}
+
+  // The same size whichever gradients are wanted.
+  void takeWorkspace(WorkspaceCursor& cursor, int threads) {
+    const int64_t rows = panels_ * kLanePanel, depth = problem_.x.columns;
+    xRows_ = cursor.take<float>(rows * depth);
+    scores_ = {cursor.take<float>(rows * windowColumns_), windowColumns_ * kLanePanel};
+    xDims_ = cursor.take<float>(lanePanelFloats(depth, rows));
+    dXPanels_ = cursor.take<float>(rows * depth);
+    if (problem_.hasValues) {
+      zRows_ = cursor.take<float>(rows * problem_.w.columns);
+      weights_ = {cursor.take<float>(rows * windowColumns_), windowColumns_ * kLanePanel};
+      zDims_ = cursor.take<float>(lanePanelFloats(problem_.w.columns, rows));
+    }
+    packed_ = cursor.take<float>(threads * kPackedTileFloats);
+  }
+
+  // Where forward-inl.h's reduceRows can keep the scores of the block that begin() has packed; needs a window of all
+  // columns.
+  ScoreBuffer scores() const { return scores_; }
+  PackedRows packedRows() const { return {xRows_, block_, problem_.x.columns}; }
+  float* packedColumns(int slot) const { return packed_ + slot * kPackedTileFloats; }
+
+  Range block(int64_t index) const { return {index * blockRows_, std::min((index + 1) * blockRows_, problem_.x.rows)}; }
+  int64_t blocks() const { return ceilDivide(problem_.x.rows, blockRows_); }
+
+  // Packs the operands of a row block.
+  void begin(Range block, const Execution& execution) {
+    block_ = block;
+    const Matrix<const float> x = rowsOf(problem_.x, block.begin, block.size());
+    packLanePanels(x, xRows_, execution);
+    if (problem_.dY) packLanePanels(x.transposed(), xDims_, execution);
+    if (problem_.dX) std::fill_n(dXPanels_, lanePanelFloats(block.size(), x.columns), 0.0f);
+    if (!problem_.hasValues) return;
+    const Matrix<const float> dZ = rowsOf(problem_.dZ, block.begin, block.size());
+    packLanePanels(dZ, zRows_, execution);
+    packLanePanels(dZ.transposed(), zDims_, execution);
+  }
+
+  // The gradients of a block. scoresKept: reduceRows has left the scores of all columns in scores().
+  template <class Op>
+  void run(const Op& op, bool scoresKept, const Execution& execution) {
+    for (int64_t first = 0; first < problem_.y.rows; first += windowColumns_) {
+      const Range window{first, std::min(first + windowColumns_, problem_.y.rows)};
+      execution.forEach(ceilDivide(window.size(), kColumnTile), [&](int64_t task, int slot) {
+        execution.throwIfCancelled();
+        tileStep(op, window, tileAt(window.begin + task * kColumnTile, window.end), scoresKept, packedColumns(slot));
+      });
+      if (problem_.dX) rowStep(op, window, execution);
+    }
+    if (!problem_.dX) return;
+    const Matrix<float> dX = rowsOf(problem_.dX, block_.begin, block_.size());
+    execution.forEach(lanePanelCount(block_.size()),
+                      [&](int64_t p, int) { unpackLanePanel(dXPanels_ + p * kLanePanel * dX.columns, p, dX); });
+  }
+
+ private:
+  template <class Op>
+  void tileStep(const Op& op, Range window, Range tile, bool scoresKept, float* packed) {
+    const auto visible = [&](Range rows) { return op.visible(rows); };
+    const int64_t offset = (tile.begin - window.begin) * kLanePanel;
+    const ScoreBuffer scores{scores_.data + offset, scores_.panelStride};
+    const ScoreBuffer weights{weights_.data + offset, weights_.panelStride};
+    const PackedRows x = packedRows();
+    if (problem_.hasValues)
+      forEachScorePanel({zRows_, block_, problem_.w.columns}, problem_.w, tile, scores, packed, visible,
+                        [](int64_t, const ScoreTile&) {});
+    // With values, "scores" holds dZ W^T until gradient() makes it the gradients of the scores, which `weights` gets first.
+    const ScoreBuffer& target = problem_.hasValues ? weights : scores;
+    const auto gradient = [&](int64_t p, const ScoreTile& s) {
+      op.gradient(s, problem_.hasValues ? scores.panel(p) + (s.columns.begin - tile.begin) * kLanePanel : nullptr);
+    };
+    if (scoresKept) {
+      for (int64_t p = 0; p < x.panels(); ++p) gradient(p, ScoreTile{scores.panel(p), x.rowsOf(p), tile});
+    } else {
+      forEachScorePanel(x, problem_.y, tile, target, packed, visible, gradient);
+    }
+    if (problem_.dY) contractRows(op, scores, tile, xDims_, problem_.dY, packed);
+    if (problem_.hasValues) contractRows(op, weights, tile, zDims_, problem_.dW, packed);
+  }
+
+  // out[column] (+)= sum over rows of gradients[column][row] * operand[row], for the columns of a tile. `dims` holds the
+  // operand with its dimensions along the lanes. Overwrites in the first row block.
+  template <class Op>
+  void contractRows(const Op& op, ScoreBuffer gradients, Range tile, const float* dims, const Matrix<float>& out,
+                    float* packed) {
+    const Matrix<float> tileOut = rowsOf(out, tile.begin, tile.size());
+    const int64_t blockRows = block_.size(), panelsPerDepth = kDepthBlock / kLanePanel;
+    bool accumulate = block_.begin > 0;
+    for (int64_t p = 0; p < lanePanelCount(blockRows); p += panelsPerDepth) {
+      const Range panels = seenPanels(op, tile, {p, std::min(p + panelsPerDepth, lanePanelCount(blockRows))});
+      if (panels.empty()) continue;
+      clearUnseen(op, gradients, tile, panels);
+      const Range rows{panels.begin * kLanePanel, std::min(panels.end * kLanePanel, blockRows)};
+      const PackedBroadcast transposed = packTransposed(gradients, tile, rows, packed);
+      for (int64_t dim = 0; dim < out.columns; dim += kLanePanel)
+        multiplyPanels(transposed, {0, tile.size()}, dims + dim * blockRows + rows.begin * kLanePanel,
+                       {.depthBegin = 0,
+                        .depthCount = rows.size(),
+                        .out = tileOut.data + dim,
+                        .outStride = tileOut.rowStride,
+                        .accumulate = accumulate,
+                        .validLanes = std::min(kLanePanel, out.columns - dim)});
+      accumulate = true;
+    }
+    if (accumulate) return;
+    for (int64_t c = 0; c < tile.size(); ++c) std::fill_n(tileOut.row(c), tileOut.columns, 0.0f);
+  }
+
+  // dX[row] += sum over the window's columns of gradients[column][row] * y[column]. Tasks are slices of dX: some dimensions
+  // of some panels.
+  template <class Op>
+  void rowStep(const Op& op, Range window, const Execution& execution) {
+    constexpr int64_t kGroupPanels = 16;
+    const int64_t dims = problem_.y.columns, panelCount = lanePanelCount(block_.size());
+    const int64_t slices = std::max<int64_t>(1, ceilDivide(dims, kColumnTile)), sliceDims = ceilDivide(dims, slices);
+    const int64_t groups = ceilDivide(panelCount, kGroupPanels);
+    execution.forEach(slices * groups, [&](int64_t task, int slot) {
+      const int64_t slice = task / groups, dim = slice * sliceDims, group = task % groups;
+      const Range panels{group * kGroupPanels, std::min((group + 1) * kGroupPanels, panelCount)};
+      const Matrix<const float> y = columnsOf(problem_.y, dim, std::min(sliceDims, dims - dim)).transposed();
+      for (int64_t first = window.begin; first < window.end; first += kColumnTile) {
+        execution.throwIfCancelled();
+        contractColumns(op, window, tileAt(first, window.end), y, panels, dXPanels_ + dim * kLanePanel, packedColumns(slot));
+      }
+    });
+  }
+
+  template <class Op>
+  void contractColumns(const Op& op, Range window, Range tile, const Matrix<const float>& y, Range panels, float* out,
+                       float* packed) {
+    if (seenPanels(op, tile, panels).empty()) return;
+    const BroadcastPanels split(y.rows);
+    packBroadcastPanels(columnsOf(y, tile.begin, tile.size()), split, packed);
+    const PackedRows x = packedRows();
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      const Range seen = tile.intersect(op.visible(x.rowsOf(p)));
+      if (seen.empty()) continue;
+      multiplyPanels({split, packed, tile.size()}, {0, y.rows}, scores_.panel(p) + (seen.begin - window.begin) * kLanePanel,
+                     {.depthBegin = seen.begin - tile.begin,
+                      .depthCount = seen.size(),
+                      .out = out + p * kLanePanel * problem_.y.columns,
+                      .outStride = kLanePanel,
+                      .accumulate = true});
+    }
+  }
+
+  // The panels from the first to the last that see any of the tile.
+  template <class Op>
+  Range seenPanels(const Op& op, Range tile, Range panels) const {
+    const PackedRows x = packedRows();
+    while (!panels.empty() && tile.intersect(op.visible(x.rowsOf(panels.begin))).empty()) ++panels.begin;
+    while (!panels.empty() && tile.intersect(op.visible(x.rowsOf(panels.end - 1))).empty()) --panels.end;
+    return panels;
+  }
+
+  // Gradients are zero where a row does not see a column, but nobody has written that yet.
+  template <class Op>
+  void clearUnseen(const Op& op, ScoreBuffer gradients, Range tile, Range panels) const {
+    const PackedRows x = packedRows();
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      Range seen = tile.intersect(op.visible(x.rowsOf(p)));
+      if (seen.empty()) seen = {tile.end, tile.end};
+      float* at = gradients.panel(p);
+      std::fill(at, at + (seen.begin - tile.begin) * kLanePanel, 0.0f);
+      std::fill(at + (seen.end - tile.begin) * kLanePanel, at + tile.size() * kLanePanel, 0.0f);
+    }
+  }
+
+  // Columns of the tile as broadcast panels, with the rows as depth.
+  static PackedBroadcast packTransposed(ScoreBuffer gradients, Range tile, Range rows, float* packed) {
+    const BroadcastPanels split(tile.size());
+    for (int64_t panel = 0; panel < split.count; ++panel) {
+      const int64_t first = panel * split.height, height = split.heightOf(panel);
+      float* to = packed + first * rows.size();
+      for (int64_t row = rows.begin; row < rows.end; row += kLanePanel, to += kLanePanel * height)
+        transpose({gradients.panel(row / kLanePanel) + first * kLanePanel, height, std::min(kLanePanel, rows.end - row),
+                   kLanePanel, 1},
+                  height, to);
+    }
+    return {split, packed, rows.size()};
+  }
+
+  BackwardProblem problem_;
+  int64_t blockRows_, windowColumns_, panels_;
+  Range block_ = {0, 0};
+  float *xRows_ = nullptr, *xDims_ = nullptr, *zRows_ = nullptr, *zDims_ = nullptr, *dXPanels_ = nullptr, *packed_ = nullptr;
+  ScoreBuffer scores_ = {nullptr, 0}, weights_ = {nullptr, 0};
+};
+
+}  // namespace fk::cpu::FK_ISA

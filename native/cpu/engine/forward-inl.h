@@ -1,0 +1,109 @@
+// Forward sweeps: every row's columns pass once, tile by tile, and are folded into what the operator remembers of the row.
+//
+// An operator is a struct with
+//     struct Panel { ... };                          what kLanePanel rows remember, an array of kLanePanel per quantity
+//     Range visible(Range rows) const;               the columns that any of these rows sees
+//     void begin(Panel&, Range rows) const;          before the first tile
+//     void fold(Panel&, const ScoreTile&) const;     one tile of scores, columns ascending
+//     void merge(Panel&, const Panel& later) const;  two neighbouring column ranges of the same rows
+// and, for sweeps with values, fold() leaves the weights in place of the scores and the factor for what the rows have summed
+// so far in Panel::rescale.
+#pragma once
+
+#include "cpu/engine/score_tiles-inl.h"
+
+namespace fk::cpu::FK_ISA {
+
+// Columns are cut into at most 64 chunks of whole tiles that can be folded side by side; the cut depends on nothing but
+// their number, and merges go in order, so the bits do not depend on the threads.
+struct ColumnChunks {
+  explicit ColumnChunks(int64_t columns)
+      : columns(columns),
+        size(kColumnTile * std::max<int64_t>(1, ceilDivide(ceilDivide(columns, 64), kColumnTile))),
+        count(ceilDivide(columns, size)) {}
+  Range operator[](int64_t chunk) const { return {chunk * size, std::min((chunk + 1) * size, columns)}; }
+
+  int64_t columns, size, count;
+};
+
+// Per-thread scratch of a forward sweep.
+struct ForwardScratch {
+  ForwardScratch(WorkspaceCursor& cursor, int64_t panels, int64_t depth)
+      : packedColumns(cursor.take<float>(kPackedTileFloats)),
+        scores(ScoreBuffer::forTile(cursor.take<float>(ScoreBuffer::floats(panels, depth)), depth)) {}
+
+  float* packedColumns;
+  ScoreBuffer scores;
+};
+
+inline Range tileAt(int64_t first, int64_t end) { return {first, std::min(first + kColumnTile, end)}; }
+
+// panels[p] becomes the fold of all columns for the rows of lane panel p. `partials` has room for one Panel per chunk and
+// panel, scratch(slot) gives each thread its own. With `keep` (a buffer for all columns of all panels), scores stay there.
+template <class Op, class Scratch>
+void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& columns, typename Op::Panel* panels,
+                typename Op::Panel* partials, const Scratch& scratch, const Execution& execution,
+                ScoreBuffer keep = {nullptr, 0}) {
+  const ColumnChunks chunks(columns.rows);
+  const int64_t panelCount = x.panels();
+  const auto visible = [&](Range rows) { return op.visible(rows); };
+  execution.forEach(chunks.count, [&](int64_t chunk, int slot) {
+    typename Op::Panel* states = partials + chunk * panelCount;
+    for (int64_t p = 0; p < panelCount; ++p) op.begin(states[p], x.rowsOf(p));
+    const Range range = chunks[chunk];
+    for (int64_t first = range.begin; first < range.end; first += kColumnTile) {
+      execution.throwIfCancelled();
+      const ScoreBuffer buffer =
+          keep.data ? ScoreBuffer{keep.data + first * kLanePanel, keep.panelStride} : scratch(slot).scores;
+      forEachScorePanel(x, columns, tileAt(first, range.end), buffer, scratch(slot).packedColumns, visible,
+                        [&](int64_t p, const ScoreTile& tile) { op.fold(states[p], tile); });
+    }
+  });
+  for (int64_t p = 0; p < panelCount; ++p) {
+    op.begin(panels[p], x.rowsOf(p));
+    for (int64_t chunk = 0; chunk < chunks.count; ++chunk) op.merge(panels[p], partials[chunk * panelCount + p]);
+  }
+}
+
+// Sweeps with values: sums[p][v][lane] = sum over columns of weight * values[column][v], rescaled as fold() asks. Serial;
+// the caller runs row blocks side by side. packedValues has room for kColumnTile * values.columns.
+template <class Op>
+void reduceRowsWithValues(const Op& op, const PackedRows& x, const Matrix<const float>& columns,
+                          const Matrix<const float>& values, typename Op::Panel* panels, float* sums,
+                          const ForwardScratch& scratch, float* packedValues, const Execution& execution) {
+  const FloatTag d;
+  const BroadcastPanels split(values.columns);
+  const int64_t sumFloats = values.columns * kLanePanel;
+  Range seen = {columns.rows, 0};
+  for (int64_t p = 0; p < x.panels(); ++p) {
+    op.begin(panels[p], x.rowsOf(p));
+    const Range range = op.visible(x.rowsOf(p));
+    if (range.empty()) continue;
+    seen = {std::min(seen.begin, range.begin), std::min(columns.rows, std::max(seen.end, range.end))};
+  }
+  std::fill_n(sums, x.panels() * sumFloats, 0.0f);
+  for (int64_t first = seen.begin / kColumnTile * kColumnTile; first < seen.end; first += kColumnTile) {
+    execution.throwIfCancelled();
+    const Range tile = tileAt(first, columns.rows);
+    packBroadcastPanels(columnsOf(values.transposed(), tile.begin, tile.size()), split, packedValues);
+    forEachScorePanel(
+        x, columns, tile, scratch.scores, scratch.packedColumns, [&](Range rows) { return op.visible(rows); },
+        [&](int64_t p, const ScoreTile& scores) {
+          op.fold(panels[p], scores);
+          float* sum = sums + p * sumFloats;
+          const FloatVector left = hn::Load(d, panels[p].rescale), right = hn::Load(d, panels[p].rescale + kLanes);
+          for (int64_t i = 0; i < sumFloats; i += kLanePanel) {
+            hn::Store(hn::Mul(hn::Load(d, sum + i), left), d, sum + i);
+            hn::Store(hn::Mul(hn::Load(d, sum + i + kLanes), right), d, sum + i + kLanes);
+          }
+          multiplyPanels({split, packedValues, tile.size()}, {0, values.columns}, scores.scores,
+                         {.depthBegin = scores.columns.begin - tile.begin,
+                          .depthCount = scores.columns.size(),
+                          .out = sum,
+                          .outStride = kLanePanel,
+                          .accumulate = true});
+        });
+  }
+}
+
+}  // namespace fk::cpu::FK_ISA

@@ -1,0 +1,80 @@
+// The one inner loop of the library: a tile of a matrix product in registers.
+//
+//     out[i][l] (+)= sum_k broadcast[k][i] * lanes[k][l]        0 <= i < height, 0 <= l < kLanePanel
+//
+// Two vectors wide (one side of the product lies along the SIMD lanes), as tall as the registers allow (the other side is
+// broadcast). At 14 x 2 vectors of AVX-512 a step of k costs 28 fused multiply-adds, 2 vector loads and 14 broadcast loads:
+// the arithmetic is the limit, and the operands could stream from the L2 cache at 5 bytes per cycle.
+#pragma once
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+
+namespace fk::cpu::FK_ISA {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<FloatTag>;
+
+constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
+constexpr int64_t kLanePanel = 2 * kLanes;
+
+// Accumulators take 2 * height registers; two more hold the lanes, one the broadcast.
+#if HWY_TARGET == HWY_SCALAR
+constexpr int64_t kBroadcastPanel = 4;
+#elif HWY_TARGET == HWY_AVX3
+constexpr int64_t kBroadcastPanel = 14;  // 32 registers
+#elif HWY_TARGET == HWY_NEON
+constexpr int64_t kBroadcastPanel = 12;  // 32 registers
+#else
+constexpr int64_t kBroadcastPanel = 6;  // 16 registers
+#endif
+
+// Every sum over a depth is cut into blocks of this length: a block is summed in registers, from zero, and added to what
+// the earlier blocks gave. A constant, so that neither caches nor threads change a bit of the result.
+constexpr int64_t kDepthBlock = 256;
+
+template <int kHeight>
+HWY_INLINE void microTile(int64_t depth, const float* HWY_RESTRICT broadcast, const float* HWY_RESTRICT lanes,
+                          float* HWY_RESTRICT out, int64_t outStride, bool accumulate) {
+  const FloatTag d;
+  FloatVector sum[kHeight][2];
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i) sum[i][0] = sum[i][1] = hn::Zero(d);
+  for (int64_t k = 0; k < depth; ++k, broadcast += kHeight, lanes += kLanePanel) {
+    const FloatVector left = hn::Load(d, lanes), right = hn::Load(d, lanes + kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) {
+      const FloatVector b = hn::Set(d, broadcast[i]);
+      sum[i][0] = hn::MulAdd(b, left, sum[i][0]);
+      sum[i][1] = hn::MulAdd(b, right, sum[i][1]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i, out += outStride) {
+    if (accumulate) {
+      sum[i][0] = hn::Add(hn::LoadU(d, out), sum[i][0]);
+      sum[i][1] = hn::Add(hn::LoadU(d, out + kLanes), sum[i][1]);
+    }
+    hn::StoreU(sum[i][0], d, out);
+    hn::StoreU(sum[i][1], d, out + kLanes);
+  }
+}
+
+template <int kHeight = kBroadcastPanel>
+HWY_INLINE void dispatchHeight(int64_t height, int64_t depth, const float* broadcast, const float* lanes, float* out,
+                               int64_t outStride, bool accumulate) {
+  if (height == kHeight) return microTile<kHeight>(depth, broadcast, lanes, out, outStride, accumulate);
+  if constexpr (kHeight > 1) dispatchHeight<kHeight - 1>(height, depth, broadcast, lanes, out, outStride, accumulate);
+}
+
+// microTile for a height that is only known at run time, 1 <= height <= kBroadcastPanel: there is one for each, so that a
+// short panel costs only what it computes.
+inline HWY_NOINLINE void microTileOfHeight(int64_t height, int64_t depth, const float* broadcast, const float* lanes,
+                                           float* out, int64_t outStride, bool accumulate) {
+  dispatchHeight(height, depth, broadcast, lanes, out, outStride, accumulate);
+}
+
+}  // namespace fk::cpu::FK_ISA

@@ -1,0 +1,163 @@
+// Packing: copies of operand slices in the order in which the micro-kernel reads them.
+//
+//   lane panels        [panel][depth][kLanePanel]   the last panel padded with zeros to full width
+//   broadcast panels   [panel][depth][height]       no padding: the last panel has its own height
+//
+// An operand is a Matrix whose rows are the items that lie side by side in a panel and whose columns are the depth. It costs
+// one read and one write per element, and pays when an element is used often: 1 % at 1,000 uses.
+#pragma once
+
+#include <algorithm>
+
+#include "core/tensor.h"
+#include "core/thread_pool.h"
+#include "cpu/engine/micro_kernel-inl.h"
+
+namespace fk::cpu::FK_ISA {
+
+struct Range {
+  int64_t begin, end;
+
+  int64_t size() const { return end - begin; }
+  bool empty() const { return begin >= end; }
+  Range intersect(Range other) const { return {std::max(begin, other.begin), std::min(end, other.end)}; }
+};
+
+inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// `items` cut into the fewest panels of at most kBroadcastPanel, as equal as they come: 128 gives 10 panels of 13 and 11
+// rather than 9 of 14 and one of 2, which would wait for its additions.
+struct BroadcastPanels {
+  explicit BroadcastPanels(int64_t items)
+      : items(items), count(ceilDivide(items, kBroadcastPanel)), height(count ? ceilDivide(items, count) : 0) {
+    if (count) count = ceilDivide(items, height);
+  }
+  int64_t heightOf(int64_t panel) const { return std::min(height, items - panel * height); }
+
+  int64_t items, count, height;
+};
+
+// memcpy for runs of a few vectors at most, where a call would cost more than the copy.
+HWY_INLINE void copyRun(const float* HWY_RESTRICT from, int64_t count, float* HWY_RESTRICT to) {
+  const FloatTag d;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, 4> d4;
+  for (; i + 4 <= count; i += 4) hn::StoreU(hn::LoadU(d4, from + i), d4, to + i);
+#endif
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+// to[k * width + item] = source(item, k): a panel of `width` places per step of depth.
+inline void transpose(const Matrix<const float>& source, int64_t width, float* HWY_RESTRICT to) {
+  const int64_t items = source.rows, depth = source.columns;
+  int64_t done = 0;
+  if (source.rowStride == 1 && items > 1) {  // items adjacent in memory: copy runs
+    for (int64_t k = 0; k < depth; ++k) copyRun(source.data + k * source.columnStride, items, to + k * width);
+    done = items;
+  }
+#if HWY_TARGET != HWY_SCALAR
+  if (source.columnStride == 1) {  // depth adjacent: transpose blocks of 4 x 4
+    const hn::FixedTag<float, 4> d4;
+    for (; done + 4 <= items; done += 4) {
+      const float* a = source.row(done);
+      const float *b = a + source.rowStride, *c = b + source.rowStride, *e = c + source.rowStride;
+      float* at = to + done;
+      int64_t k = 0;
+      for (; k + 4 <= depth; k += 4, at += 4 * width) {
+        const auto va = hn::LoadU(d4, a + k), vb = hn::LoadU(d4, b + k);
+        const auto vc = hn::LoadU(d4, c + k), ve = hn::LoadU(d4, e + k);
+        const auto lowAb = hn::InterleaveLower(d4, va, vb), lowCe = hn::InterleaveLower(d4, vc, ve);
+        const auto highAb = hn::InterleaveUpper(d4, va, vb), highCe = hn::InterleaveUpper(d4, vc, ve);
+        hn::StoreU(hn::ConcatLowerLower(d4, lowCe, lowAb), d4, at);
+        hn::StoreU(hn::ConcatUpperUpper(d4, lowCe, lowAb), d4, at + width);
+        hn::StoreU(hn::ConcatLowerLower(d4, highCe, highAb), d4, at + 2 * width);
+        hn::StoreU(hn::ConcatUpperUpper(d4, highCe, highAb), d4, at + 3 * width);
+      }
+      for (; k < depth; ++k, at += width) at[0] = a[k], at[1] = b[k], at[2] = c[k], at[3] = e[k];
+    }
+  }
+#endif
+  for (; done < items; ++done)
+    for (int64_t k = 0; k < depth; ++k) to[k * width + done] = source(done, k);
+}
+
+template <class T>
+Matrix<T> rowsOf(const Matrix<T>& m, int64_t first, int64_t count) {
+  return {m.data + first * m.rowStride, count, m.columns, m.rowStride, m.columnStride};
+}
+
+template <class T>
+Matrix<T> columnsOf(const Matrix<T>& m, int64_t first, int64_t count) {
+  return {m.data + first * m.columnStride, m.rows, count, m.rowStride, m.columnStride};
+}
+
+inline void packBroadcastPanels(const Matrix<const float>& source, const BroadcastPanels& panels, float* packed) {
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t first = panel * panels.height, height = panels.heightOf(panel);
+    transpose(rowsOf(source, first, height), height, packed + first * source.columns);
+  }
+}
+
+inline int64_t lanePanelCount(int64_t items) { return ceilDivide(items, kLanePanel); }
+inline int64_t lanePanelFloats(int64_t items, int64_t depth) { return lanePanelCount(items) * kLanePanel * depth; }
+
+inline void packLanePanel(const Matrix<const float>& source, int64_t panel, float* packed) {
+  const int64_t first = panel * kLanePanel, items = std::min(kLanePanel, source.rows - first);
+  float* to = packed + first * source.columns;
+  if (items < kLanePanel) std::fill_n(to, kLanePanel * source.columns, 0.0f);
+  transpose(rowsOf(source, first, items), kLanePanel, to);
+}
+
+inline void packLanePanels(const Matrix<const float>& source, float* packed, const Execution& execution) {
+  execution.forEach(lanePanelCount(source.rows), [&](int64_t panel, int) { packLanePanel(source, panel, packed); });
+}
+
+// The way back from a lane panel of sums, [depth][kLanePanel]: destination(item, k) = packed[k][item] for its valid items.
+inline void unpackLanePanel(const float* HWY_RESTRICT packed, int64_t panel, const Matrix<float>& destination) {
+  const int64_t first = panel * kLanePanel, items = std::min(kLanePanel, destination.rows - first);
+  transpose({packed, destination.columns, items, kLanePanel, 1}, destination.rowStride, destination.row(first));
+}
+
+// A packed operand of the broadcast side, [panel][depth][height].
+struct PackedBroadcast {
+  BroadcastPanels panels;
+  const float* data;
+  int64_t depth;
+};
+
+// Which part of the depth a product sums, and where it goes: out(i, l) belongs to item i and lane l, and lanes from
+// validLanes on are not written.
+struct PanelProduct {
+  int64_t depthBegin, depthCount;
+  float* out;
+  int64_t outStride;
+  bool accumulate;
+  int64_t validLanes = kLanePanel;
+};
+
+// out(i, l) (+)= sum_k broadcast[k][i] * lanes[k][l] for every broadcast panel that touches `items` and one lane panel.
+inline void multiplyPanels(const PackedBroadcast& broadcast, Range items, const float* lanes, const PanelProduct& p) {
+  if (items.empty()) return;
+  const BroadcastPanels& panels = broadcast.panels;
+  const int64_t endPanel = ceilDivide(items.end, panels.height);
+  for (int64_t panel = items.begin / panels.height; panel < endPanel; ++panel) {
+    const int64_t first = panel * panels.height, height = panels.heightOf(panel);
+    const float* from = broadcast.data + first * broadcast.depth + p.depthBegin * height;
+    float* out = p.out + first * p.outStride;
+    if (p.validLanes == kLanePanel) {
+      microTileOfHeight(height, p.depthCount, from, lanes, out, p.outStride, p.accumulate);
+      continue;
+    }
+    alignas(64) float tile[kBroadcastPanel * kLanePanel];
+    microTileOfHeight(height, p.depthCount, from, lanes, tile, kLanePanel, false);
+    for (int64_t i = 0; i < height; ++i)
+      for (int64_t l = 0; l < p.validLanes; ++l) {
+        float& to = out[i * p.outStride + l];
+        to = p.accumulate ? to + tile[i * kLanePanel + l] : tile[i * kLanePanel + l];
+      }
+  }
+}
+
+}  // namespace fk::cpu::FK_ISA
