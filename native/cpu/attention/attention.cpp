@@ -209,7 +209,7 @@ void backwardHead(const AttentionArguments& a, int64_t b, int64_t h, BackwardBuf
     }
     AttentionOp op = makeOp(a);
     op.logSumExp = buffers.logSumExp, op.delta = buffers.delta, op.firstRow = block.begin;
-    buffers.sweep.begin(block, execution);
+    buffers.sweep.begin(block, execution, [](int64_t) { return false; });
     buffers.sweep.run(op, false, execution);
   }
 }

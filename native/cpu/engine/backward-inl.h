@@ -59,12 +59,18 @@ class BackwardSweep {
   Range block(int64_t index) const { return {index * blockRows_, std::min((index + 1) * blockRows_, problem_.x.rows)}; }
   int64_t blocks() const { return ceilDivide(problem_.x.rows, blockRows_); }
 
-  // Packs the operands of a row block.
-  void begin(Range block, const Execution& execution) {
+  // Packs the operands of a row block. Rows for which excluded(row) holds have zero gradients whatever they hold, NaN too:
+  // the operator makes their score gradients zero, and they are left out of the operand those multiply.
+  template <class Excluded>
+  void begin(Range block, const Execution& execution, const Excluded& excluded) {
     block_ = block;
     const Matrix<const float> x = rowsOf(problem_.x, block.begin, block.size());
     packLanePanels(x, xRows_, execution);
-    if (problem_.dY) packLanePanels(x.transposed(), xDims_, execution);
+    if (problem_.dY) {
+      packLanePanels(x.transposed(), xDims_, execution);
+      for (int64_t row = 0; row < x.rows; ++row)
+        if (excluded(block.begin + row)) clearDepth(xDims_, lanePanelCount(x.columns), x.rows, row);
+    }
     if (problem_.dX) std::fill_n(dXPanels_, lanePanelFloats(block.size(), x.columns), 0.0f);
     if (!problem_.hasValues) return;
     const Matrix<const float> dZ = rowsOf(problem_.dZ, block.begin, block.size());
@@ -90,6 +96,10 @@ class BackwardSweep {
   }
 
  private:
+  static void clearDepth(float* lanePanels, int64_t panels, int64_t depth, int64_t k) {
+    for (int64_t p = 0; p < panels; ++p) std::fill_n(lanePanels + (p * depth + k) * kLanePanel, kLanePanel, 0.0f);
+  }
+
   template <class Op>
   void tileStep(const Op& op, Range window, Range tile, bool scoresKept, float* packed) {
     const auto visible = [&](Range rows) { return op.visible(rows); };

@@ -46,15 +46,17 @@ struct CutCrossEntropy {
     for (int64_t lane = 0; lane < kLanePanel; ++lane) panel.target[lane] += later.target[lane];  // one of them is 0
   }
 
-  // dScores = (softmax - onehot(target)) * gradientScale
+  // dScores = (softmax - onehot(target)) * gradientScale; exactly 0 where that scale is, even if the scores are NaN.
   void gradient(const ScoreTile& tile, float*) const {
     const FloatTag d;
     const int64_t row = tile.rows.begin - firstRow;
     for (int64_t half = 0; half < kLanePanel; half += kLanes) {
       const FloatVector shift = hn::LoadU(d, logSumExp + row + half), scale = hn::LoadU(d, gradientScale + row + half);
+      const auto unscaled = hn::Eq(scale, hn::Zero(d));
       for (int64_t c = 0; c < tile.columns.size(); ++c) {
         float* at = tile.scores + c * kLanePanel + half;
-        hn::Store(hn::Mul(scale, ExpBelowOverflow(d, hn::Sub(hn::Load(d, at), shift))), d, at);
+        const FloatVector probability = ExpBelowOverflow(d, hn::Sub(hn::Load(d, at), shift));
+        hn::Store(hn::IfThenZeroElse(unscaled, hn::Mul(scale, probability)), d, at);
       }
     }
     forEachTarget(tile, [&](int64_t lane, float& score) { score -= gradientScale[row + lane]; });
@@ -228,7 +230,7 @@ void backward(const CutCrossEntropyArguments& a, const Execution& execution, siz
   WorkspaceCursor cursor(workspace);
   GradientPlan::Buffers buffers = plan.take(cursor, a, execution.threads);
   for (int64_t block = 0; block < buffers.sweep.blocks(); ++block) {
-    buffers.sweep.begin(buffers.sweep.block(block), execution);
+    buffers.sweep.begin(buffers.sweep.block(block), execution, [&](int64_t row) { return a.ignored(row); });
     const PackedRows x = buffers.sweep.packedRows();
     std::fill_n(buffers.reduce.logSumExp, x.panels() * kLanePanel, 0.0f);
     for (int64_t row = x.rows.begin; row < x.rows.end; ++row)
@@ -252,7 +254,7 @@ void fusedLossAndGradient(const CutCrossEntropyArguments& a, const Execution& ex
   const auto scratch = [&](int slot) { return SlotScratch{sweep.packedColumns(slot), sweep.scores()}; };
   LossSum loss(a);
   for (int64_t block = 0; block < sweep.blocks(); ++block) {
-    sweep.begin(sweep.block(block), execution);
+    sweep.begin(sweep.block(block), execution, [&](int64_t row) { return a.ignored(row); });
     const PackedRows x = sweep.packedRows();
     reduceRows(CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials, scratch, execution,
                sweep.scores());
@@ -265,17 +267,24 @@ void fusedLossAndGradient(const CutCrossEntropyArguments& a, const Execution& ex
 }
 
 // The recomputing schedule is forward, then backward from its log-sum-exp, which the workspace keeps if the caller does not.
-CutCrossEntropyArguments withLogSumExp(CutCrossEntropyArguments a, WorkspaceCursor& cursor) {
-  if (!a.logSumExp) a.logSumExp = {cursor.take<float>(a.embeddings.rows), a.embeddings.rows, 1};
-  return a;
-}
+struct RecomputePlan {
+  RecomputePlan(const CutCrossEntropyArguments& a, size_t limit, std::byte* workspace)
+      : arguments(a), cursor(workspace), limit(limit) {
+    const int64_t rows = a.embeddings.rows;
+    if (!arguments.logSumExp) arguments.logSumExp = {cursor.take<float>(rows), rows, 1};
+    this->limit -= std::min(limit, cursor.used());
+  }
+
+  CutCrossEntropyArguments arguments;
+  WorkspaceCursor cursor;
+  size_t limit;  // what is left for either half
+};
 
 void lossAndGradient(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
   if (isFused(a, execution.threads, limit)) return fusedLossAndGradient(a, execution, limit, workspace);
-  WorkspaceCursor cursor(workspace);
-  const CutCrossEntropyArguments saved = withLogSumExp(a, cursor);
-  forward(saved, execution, limit - cursor.used(), workspace + cursor.used());
-  backward(saved, execution, limit - cursor.used(), workspace + cursor.used());
+  const RecomputePlan plan(a, limit, workspace);
+  forward(plan.arguments, execution, plan.limit, workspace + plan.cursor.used());
+  backward(plan.arguments, execution, plan.limit, workspace + plan.cursor.used());
 }
 
 size_t forwardBytes(const CutCrossEntropyArguments& a, int threads, size_t limit) {
@@ -288,10 +297,8 @@ size_t backwardBytes(const CutCrossEntropyArguments& a, int threads, size_t limi
 
 size_t lossAndGradientBytes(const CutCrossEntropyArguments& a, int threads, size_t limit) {
   if (isFused(a, threads, limit)) return GradientPlan(a, true, threads, limit).bytes;
-  WorkspaceCursor cursor;
-  withLogSumExp(a, cursor);
-  const size_t saved = std::min(cursor.used(), limit);
-  return saved + std::max(forwardBytes(a, threads, limit - saved), backwardBytes(a, threads, limit - saved));
+  const RecomputePlan plan(a, limit, nullptr);
+  return plan.cursor.used() + std::max(forwardBytes(a, threads, plan.limit), backwardBytes(a, threads, plan.limit));
 }
 
 }  // namespace
