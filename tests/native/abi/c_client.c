@@ -52,7 +52,21 @@ static void multiplies(void) {
   CHECK(fk_context_destroy(context) == FK_OK);
 }
 
-int main(void) {
+/* "isa": says what FUSEDKERNELS_ISA led to. */
+static int printIsa(void) {
+  fk_context* context = NULL;
+  const char* isa = fk_cpu_isa();
+  const fk_status status = fk_context_create(NULL, &context);
+  if (isa) {
+    printf("isa: %s\n", isa);
+  } else {
+    printf("error: %s\nno context: %s\n", fk_last_error(), fk_status_name(status));
+  }
+  return fk_context_destroy(context) != FK_OK;
+}
+
+int main(int count, char** arguments) {
+  if (count == 2 && strcmp(arguments[1], "isa") == 0) return printIsa();
   saysWhatItIs();
   contextsComeAndGo();
   multiplies();
