@@ -1,0 +1,114 @@
+using System.Diagnostics;
+using System.Globalization;
+using FusedKernels.Perf.Machine;
+using FusedKernels.Perf.Peers;
+
+namespace FusedKernels.Perf.Comparison;
+
+/// <summary>An operator on one shape, measured against one of the machine's limits and against the peers.</summary>
+/// <param name="name">The name in the report.</param>
+/// <param name="work">Floating-point operations of one run, or bytes where <see cref="LimitedByMemory"/> is set.</param>
+/// <param name="prepare">Allocates and touches inputs and outputs, nothing else, and returns what runs the operator once.</param>
+internal sealed class ThroughputWorkload(string name, double work, Func<FusedContext, Action> prepare) : Workload(name)
+{
+    /// <summary>Measured against the read bandwidth instead of the FMA peak.</summary>
+    public bool LimitedByMemory { get; init; }
+
+    /// <summary>Whether the peak of resident memory is reported too.</summary>
+    public bool ReportsMemory { get; init; }
+
+    /// <summary>The operation and arguments that <c>peer.py</c> prepares for the same work, if a peer has it.</summary>
+    public string? PeerRequest { get; init; }
+
+    /// <summary>Allocates and touches inputs and outputs, nothing else, and returns what runs the operator once.</summary>
+    public Action Prepare(FusedContext context) => prepare(context);
+
+    /// <inheritdoc/>
+    public override int Steps(ComparisonSession session) =>
+        1 + session.Settings.Repetitions + (ReportsMemory ? 1 : 0);
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Measurement> Measure(ComparisonSession session)
+    {
+        Action run = prepare(session.Context);
+        run(); // warms up: pages, threads, workspace
+        Contestant library = new("FusedKernels", () => Time(run));
+        IReadOnlyList<(PeerProcess Process, Contestant Turns)> peers = PreparePeers(session);
+        session.Step();
+
+        IMachineLoop loop = LimitedByMemory ? session.ReadBandwidth : session.FmaPeak;
+        for (int i = 0; i < session.Settings.Repetitions; i++)
+        {
+            foreach (Contestant contestant in peers.Select(peer => peer.Turns).Prepend(library))
+            {
+                contestant.TakeTurn(loop, session.Threads, session.Settings.LoopDuration);
+            }
+
+            session.Step();
+        }
+
+        if (ReportsMemory)
+        {
+            library.Megabytes = PeakMemory.MegabytesBeyondArguments(Name, session.Threads, session.Settings.MemoryRepetitions);
+            foreach ((PeerProcess process, Contestant turns) in peers)
+            {
+                turns.Megabytes = process.Memory();
+            }
+
+            session.Step();
+        }
+
+        return [.. Figures(library, [.. peers.Select(peer => peer.Turns).OrderBy(peer => peer.MedianSeconds)], loop)];
+    }
+
+    private List<(PeerProcess Process, Contestant Turns)> PreparePeers(ComparisonSession session)
+    {
+        List<(PeerProcess, Contestant)> peers = [];
+        if (PeerRequest is null) return peers;
+
+        foreach (PeerProcess process in session.Peers)
+        {
+            try
+            {
+                string peerName = process.Prepare(PeerRequest);
+                peers.Add((process, new Contestant(peerName, process.Time)));
+            }
+            catch (PeerException exception)
+            {
+                session.Note($"{Name}: without {process.Blas}: {exception.Message}");
+            }
+        }
+
+        return peers;
+    }
+
+    // One entry per unit and peer, the fastest peer first.
+    private IEnumerable<Measurement> Figures(Contestant library, IReadOnlyList<Contestant> peers, IMachineLoop loop)
+    {
+        string detail = Describe(library, loop);
+        IEnumerable<Measurement> figures = PerPeer(loop.Unit, peers, of => of.ShareOfLimit(work), library, detail);
+        figures = figures.Concat(peers.Select(peer => Report(
+            Units.TimesPeer, library.SpeedOver(peer), peer.Name, 1, Describe(peer, loop))));
+        return ReportsMemory
+            ? figures.Concat(PerPeer(Units.Megabytes, peers, of => of.Megabytes!.Value, library, ""))
+            : figures;
+    }
+
+    private IEnumerable<Measurement> PerPeer(
+        string unit, IReadOnlyList<Contestant> peers, Func<Contestant, double> figure, Contestant library, string detail) =>
+        peers.Count == 0
+            ? [Report(unit, figure(library), detail: detail)]
+            : peers.Select(peer => Report(unit, figure(library), peer.Name, figure(peer), detail));
+
+    private string Describe(Contestant contestant, IMachineLoop loop) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{contestant.Name}: {contestant.MedianSeconds * 1e3:F1} ms, {work / contestant.MedianSeconds / 1e9:F1} of "
+        + $"{contestant.MedianLimit / 1e9:F1} {(LimitedByMemory ? "GB/s" : "Gflop/s")} {loop.Name}");
+
+    private static double Time(Action run)
+    {
+        long start = Stopwatch.GetTimestamp();
+        run();
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+}

@@ -1,0 +1,54 @@
+using System.Runtime.InteropServices;
+using FusedKernels.Perf.Operations;
+
+namespace FusedKernels.Perf.Comparison;
+
+/// <summary>The workloads of the comparison. An operator joins by its entry here; names stay as they are for good.</summary>
+internal static class Workloads
+{
+    /// <summary>The size of the allocation that <see cref="MemoryProbeCheck"/> makes.</summary>
+    public const int MemoryProbeCheckBytes = 64_000_000;
+
+    /// <summary>All workloads, in the order of the report.</summary>
+    public static IReadOnlyList<Workload> All { get; } =
+    [
+        GemmOperation.Workload(1024, 8192, 2304, new Demand(Units.OfPeak, 0.85)),
+        CutCrossEntropyOperation.Forward(1024, 32000, 2048, new Demand(Units.OfPeak, 0.75), new Demand(Units.Megabytes, 64)),
+        CutCrossEntropyOperation.LossAndGradient(1024, 32000, 2048),
+        AttentionOperation.Forward(1, 8, 2048, 128, causal: false),
+        AttentionOperation.Backward(1, 8, 2048, 128, causal: false),
+        RmsNormOperation.Forward(32768, 2048),
+        new CallOverheadWorkload("call_overhead empty", 0)
+        {
+            Demands = [new Demand(Units.Nanoseconds, 150), new Demand(Units.Bytes, 0)],
+        },
+        new CallOverheadWorkload("call_overhead 1x1x1", 1)
+        {
+            Demands = [new Demand(Units.Nanoseconds, 300), new Demand(Units.Bytes, 0)],
+        },
+    ];
+
+    /// <summary>Allocates a known amount, to check the memory probe itself.</summary>
+    public static ThroughputWorkload MemoryProbeCheck { get; } = new("memory probe check", 0, _ => AllocateAndTouch);
+
+    /// <summary>The workloads whose name contains <paramref name="filter"/>; all for <see langword="null"/>.</summary>
+    /// <exception cref="ArgumentException">No name does.</exception>
+    public static IReadOnlyList<Workload> Matching(string? filter)
+    {
+        Workload[] matching = [.. All.Where(w => w.Name.Contains(filter ?? "", StringComparison.OrdinalIgnoreCase))];
+        return matching.Length > 0
+            ? matching
+            : throw new ArgumentException($"No workload's name contains '{filter}'. 'compare --list' shows the names.");
+    }
+
+    /// <summary>The workload with this name, for a child process that measures its memory.</summary>
+    public static ThroughputWorkload ForMemoryProbe(string name) =>
+        All.OfType<ThroughputWorkload>().Append(MemoryProbeCheck).Single(workload => workload.Name == name);
+
+    private static unsafe void AllocateAndTouch()
+    {
+        void* memory = NativeMemory.Alloc(MemoryProbeCheckBytes);
+        NativeMemory.Fill(memory, MemoryProbeCheckBytes, 1);
+        NativeMemory.Free(memory);
+    }
+}

@@ -1,0 +1,24 @@
+using FusedKernels.Perf.Comparison;
+
+namespace FusedKernels.Perf.Tests;
+
+[TestClass]
+public sealed class PeakMemoryTests
+{
+    [TestMethod]
+    public void ProbeFindsAKnownAllocation()
+    {
+        double expected = Workloads.MemoryProbeCheckBytes / 1e6;
+        double measured = PeakMemory.MegabytesBeyondArguments(Workloads.MemoryProbeCheck.Name, 1, 1);
+        // Two .NET processes that do the same differ by a few hundred kB, from when the JIT's threads run.
+        Assert.AreEqual(expected, measured, 4);
+    }
+
+    [TestMethod]
+    public void ProbeReportsWhyAChildFailed()
+    {
+        string message = Assert.ThrowsExactly<InvalidOperationException>(
+            () => PeakMemory.MegabytesBeyondArguments("no such workload", 1, 1)).Message;
+        StringAssert.Contains(message, "no such workload");
+    }
+}
