@@ -49,9 +49,9 @@ fk_status fk_rotary_embedding(fk_context* context, const fk_rotary_embedding_opt
     requireFinite(call.base, "base");
     if (call.base <= 0) fk::fail(FK_ERROR_INVALID_ARGUMENT, "options: base is %g, needs more than 0", call.base);
     call.x = arguments.heads<const float>("x", x, "[B, S, H, D]");
-    call.rotaryDims = readRotaryDims(read.rotary_dims, call.x.dim);
     if (positions) call.positions = arguments.indices("positions", positions, "[S]");
     call.y = arguments.heads<float>("y", y, "[B, S, H, D]", {"x"});
+    call.rotaryDims = readRotaryDims(read.rotary_dims, call.x.dim);
     if (positions) requireInRange("positions", call.positions, std::numeric_limits<int64_t>::max());
     const fk::cpu::RotaryEmbeddingKernels& kernels = fk::cpu::rotaryEmbeddingKernelsFor(lock->isa);
     runWithWorkspace(lock, call, kernels.workspaceBytes, kernels.run);

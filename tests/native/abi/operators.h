@@ -13,7 +13,7 @@
 
 namespace fk::test {
 
-enum class Role { kInput, kIndices, kOutput, kOptionalOutput, kOptionalInput, kInPlace };
+enum class Role { kInput, kIndices, kOutput, kOptionalOutput, kOptionalInput, kOptionalIndices, kInPlace };
 
 // Contiguous but for `gap` unused elements after each row of the last axis.
 struct OperatorArgument {
@@ -21,12 +21,16 @@ struct OperatorArgument {
   Role role;
   std::vector<int64_t> shape, strides;
   std::shared_ptr<GuardedMemory> memory;
-  bool limitsIndices = false;  // its first extent is free but for the indices, which must lie below it
+  int limitingAxis = -1;           // the extent of this axis is free but for the indices, which must lie below it
+  std::vector<std::string> mayBe;  // the arguments whose memory this output may share
 
-  bool optional() const { return role == Role::kOptionalInput || role == Role::kOptionalOutput; }
+  bool optional() const {
+    return role == Role::kOptionalInput || role == Role::kOptionalOutput || role == Role::kOptionalIndices;
+  }
+  bool isIndices() const { return role == Role::kIndices || role == Role::kOptionalIndices; }
   bool written() const { return role == Role::kOutput || role == Role::kOptionalOutput || role == Role::kInPlace; }
   DLTensor tensor() {
-    const DLDataType type = role == Role::kIndices ? dataTypeOf<int64_t>() : dataTypeOf<float>();
+    const DLDataType type = isIndices() ? dataTypeOf<int64_t>() : dataTypeOf<float>();
     return {memory->data(), {kDLCPU, 0}, static_cast<int32_t>(shape.size()), type, shape.data(), strides.data(), 0};
   }
 };
@@ -64,6 +68,12 @@ class OperatorBuilder {
     addGemm();
     addCutCrossEntropy();
     addAttention();
+    addSoftmaxCrossEntropy();
+    addRmsNorm();
+    addSwiglu();
+    addRotaryEmbedding();
+    addEmbedding();
+    addAdamW();
     return std::move(calls_);
   }
 
@@ -89,7 +99,7 @@ class OperatorBuilder {
     const OperatorArgument embeddings = input("embeddings", {n, d}), classifier = input("classifier", {v, d});
     const OperatorArgument targets = indices("targets", n, v);
     OperatorArgument onlyClassifier = classifier;  // without d_classifier beside it
-    onlyClassifier.limitsIndices = true;
+    onlyClassifier.limitingAxis = 0;
     add("cut_cross_entropy_forward",
         {embeddings, onlyClassifier, targets, output("loss", {1}), optionalOutput("log_sum_exp", {n})},
         [](fk_context* context, DLTensor* const* t) {
@@ -136,6 +146,83 @@ class OperatorBuilder {
     }
   }
 
+  void addSoftmaxCrossEntropy() {
+    const auto [n, v, d] = sizes_;
+    OperatorArgument logits = inPlace("logits", {n, v});
+    logits.limitingAxis = 1;
+    for (const fk_reduction reduction : {FK_REDUCTION_MEAN, FK_REDUCTION_NONE}) {
+      fk_cut_cross_entropy_options options;
+      fk_cut_cross_entropy_options_init(&options);
+      options.reduction = reduction;
+      const bool perRow = reduction == FK_REDUCTION_NONE;
+      add(std::string("softmax_cross_entropy") + (perRow ? " none" : " mean"),
+          {logits, indices("targets", n, v), output("loss", {perRow ? n : 1})},
+          [=](fk_context* context, DLTensor* const* t) {
+            return fk_softmax_cross_entropy(context, &options, t[0], t[1], t[2]);
+          });
+    }
+  }
+
+  void addRmsNorm() {
+    const int64_t n = sizes_.rows, d = sizes_.depth;
+    const OperatorArgument x = input("x", {n, d}), weight = input("weight", {d});
+    add("rms_norm_forward", {x, weight, mayBe({"x"}, output("y", {n, d})), optionalOutput("inverse_rms", {n})},
+        [](fk_context* context, DLTensor* const* t) {
+          return fk_rms_norm_forward(context, nullptr, t[0], t[1], t[2], t[3]);
+        });
+    add("rms_norm_backward",
+        {x, weight, input("inverse_rms", {n}), input("d_y", {n, d}), mayBe({"d_y"}, optionalOutput("d_x", {n, d})),
+         optionalOutput("d_weight", {d})},
+        [](fk_context* context, DLTensor* const* t) {
+          return fk_rms_norm_backward(context, nullptr, t[0], t[1], t[2], t[3], t[4], t[5]);
+        });
+  }
+
+  void addSwiglu() {
+    const int64_t n = sizes_.rows, d = sizes_.depth;
+    const OperatorArgument gate = input("gate", {n, d}), up = input("up", {n, d});
+    add("swiglu_forward", {gate, up, mayBe({"gate", "up"}, output("output", {n, d}))},
+        [](fk_context* context, DLTensor* const* t) { return fk_swiglu_forward(context, t[0], t[1], t[2]); });
+    add("swiglu_backward",
+        {gate, up, input("d_output", {n, d}), mayBe({"gate", "d_output"}, output("d_gate", {n, d})),
+         mayBe({"up", "d_output"}, output("d_up", {n, d}))},
+        [](fk_context* context, DLTensor* const* t) { return fk_swiglu_backward(context, t[0], t[1], t[2], t[3], t[4]); });
+  }
+
+  void addRotaryEmbedding() {
+    const int64_t b = 2, h = 2, s = sizes_.rows, d = 2 * sizes_.depth;
+    OperatorArgument positions = indices("positions", s, 1000);
+    positions.role = Role::kOptionalIndices;
+    for (const bool interleaved : {false, true}) {
+      fk_rotary_embedding_options options;
+      fk_rotary_embedding_options_init(&options);
+      options.interleaved = interleaved;
+      add(std::string("rotary_embedding") + (interleaved ? " interleaved" : ""),
+          {input("x", {b, s, h, d}), positions, mayBe({"x"}, output("y", {b, s, h, d}))},
+          [=](fk_context* context, DLTensor* const* t) { return fk_rotary_embedding(context, &options, t[0], t[1], t[2]); });
+    }
+  }
+
+  void addEmbedding() {
+    const auto [n, v, d] = sizes_;
+    OperatorArgument table = input("table", {v, d}), dTable = inPlace("d_table", {v, d});
+    table.limitingAxis = dTable.limitingAxis = 0;
+    add("embedding_gather", {table, indices("ids", n, v), output("output", {n, d})},
+        [](fk_context* context, DLTensor* const* t) { return fk_embedding_gather(context, t[0], t[1], t[2]); });
+    add("embedding_scatter_add", {input("d_output", {n, d}), indices("ids", n, v), dTable},
+        [](fk_context* context, DLTensor* const* t) { return fk_embedding_scatter_add(context, t[0], t[1], t[2]); });
+  }
+
+  void addAdamW() {
+    const int64_t n = sizes_.rows, d = sizes_.depth;
+    const int64_t gap = std::exchange(gap_, 0);  // its arrays are contiguous
+    add("adamw_step",
+        {inPlace("parameter", {n, d}), input("gradient", {n, d}), inPlace("first_moment", {n, d}),
+         inPlace("second_moment", {n, d})},
+        [](fk_context* context, DLTensor* const* t) { return fk_adamw_step(context, nullptr, t[0], t[1], t[2], t[3]); });
+    gap_ = gap;
+  }
+
   using Dims = std::vector<int64_t>;
 
   OperatorArgument make(const std::string& name, Role role, Dims shape, size_t elementSize) {
@@ -146,7 +233,7 @@ class OperatorBuilder {
     for (size_t axis = 0; axis < shape.size(); ++axis) elements += (shape[axis] - 1) * strides[axis];
     if (std::count(shape.begin(), shape.end(), 0) > 0) elements = 0;
     auto memory = std::make_shared<GuardedMemory>(static_cast<size_t>(elements) * elementSize, guard_);
-    return {name, role, std::move(shape), std::move(strides), std::move(memory), false};
+    return {name, role, std::move(shape), std::move(strides), std::move(memory), -1, {}};
   }
   OperatorArgument makeFloats(const std::string& name, Role role, Dims shape) {
     OperatorArgument argument = make(name, role, std::move(shape), sizeof(float));
@@ -166,6 +253,11 @@ class OperatorBuilder {
   OperatorArgument output(const char* name, Dims shape) { return makeFloats(name, Role::kOutput, std::move(shape)); }
   OperatorArgument optionalOutput(const char* name, Dims shape) {
     return makeFloats(name, Role::kOptionalOutput, std::move(shape));
+  }
+  OperatorArgument inPlace(const char* name, Dims shape) { return makeFloats(name, Role::kInPlace, std::move(shape)); }
+  static OperatorArgument mayBe(std::vector<std::string> others, OperatorArgument argument) {
+    argument.mayBe = std::move(others);
+    return argument;
   }
   // Ids below `limit`, the largest among them.
   OperatorArgument indices(const char* name, int64_t count, int64_t limit) {

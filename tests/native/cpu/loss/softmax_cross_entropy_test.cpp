@@ -7,6 +7,8 @@ namespace {
 
 using namespace test;
 
+constexpr double kFlushed = 0x1p-125;  // exp() of the kernels is 0 below
+
 struct SoftmaxProblem {
   SoftmaxProblem(int64_t rows, int64_t classes, const MatrixLayout& layout, fk_reduction reduction, double range,
                  uint64_t seed)
@@ -36,7 +38,7 @@ struct SoftmaxProblem {
 
 // With E = (1.25 + |x| / 2) ulp for an exponential at distance x from the maximum, as softmax_cross_entropy.cpp states,
 // and the weighted mean of E for their sum, which is in double: V 2^-53 is what the target's gradient and the loss lose when
-// the target's own exponential goes in and out of it. Exponentials below the smallest normal number count as 0.
+// the target's own exponential goes in and out of it. Small exponentials count as 0.
 struct Expected {
   std::vector<Bounded> gradient, loss;
 
@@ -71,13 +73,13 @@ struct Expected {
     for (size_t v = 0; v < logits.size(); ++v) {
       const bool isTarget = static_cast<int64_t>(v) == target;
       const double probability = isTarget ? 1 + row.gradient[v] : row.gradient[v];
-      sumError += probability * expError(v) + 2 * kSmallestNormal;
-      if (!isTarget) othersError += probability * expError(v) + 2 * kSmallestNormal;
+      sumError += probability * expError(v) + kFlushed;
+      if (!isTarget) othersError += probability * expError(v) + kFlushed;
     }
     for (size_t v = 0; v < logits.size(); ++v) {
       const double g = std::abs(row.gradient[v]);
       const double own = static_cast<int64_t>(v) == target ? othersError : g * (expError(v) + kUnitRoundoff);
-      gradient.push_back(Bounded::of(weight * row.gradient[v], weight * (own + g * sumError + 2 * kSmallestNormal)));
+      gradient.push_back(Bounded::of(weight * row.gradient[v], weight * (own + g * sumError + kFlushed)));
     }
     lossError = sumError + 1e-15 * (1 + std::abs(row.loss));
     return row.loss;
