@@ -8,8 +8,8 @@
  *               array empty, and then `data` may be NULL. Strides are honoured without a copy and may be negative.
  *   Shapes      are written [rows, columns] in the docs of each function. "[..., D]" is any rank >= 1 whose leading
  *               dimensions are flattened; the flattened dimensions must be expressible with one stride.
- *   Tile operands (matrices that a contraction reads) need stride 1, or extent 1, along their inner axis; GEMM takes
- *               stride 1 along either axis. Vectors (targets, weights, log-sum-exp) take any stride, 0 included.
+ *   Tile operands (matrices that a contraction reads) and rows ([..., D], [..., V]) need stride 1, or extent 1, along their
+ *               inner axis; GEMM takes stride 1 along either. Vectors (targets, weights, log-sum-exp) take any stride, even 0.
  *   Aliasing    An output must not overlap an input or another output, unless the function says that it may be the same
  *               array. Outputs whose own elements overlap (a stride of 0, say) are refused.
  *   Errors      Every function returns an `fk_status`. On anything but FK_OK, `fk_last_error()` gives a text for the
@@ -261,7 +261,7 @@ typedef struct {
 
 FK_API void fk_rms_norm_options_init(fk_rms_norm_options* options) FK_NOEXCEPT;
 
-/* Zhang & Sennrich, "Root Mean Square Layer Normalization", 2019.   inverse_rms = 1 / sqrt(mean(x^2) + epsilon),
+/* Zhang & Sennrich, "Root Mean Square Layer Normalization", 2019. inverse_rms = min(1 / sqrt(mean(x^2) + epsilon), FLT_MAX),
  * y = x * inverse_rms * weight.   x, y [..., D], weight [D], inverse_rms [...] (for backward, or NULL); f32. y may be x. */
 FK_API fk_status fk_rms_norm_forward(fk_context* context, const fk_rms_norm_options* options, const DLTensor* x,
                                      const DLTensor* weight, DLTensor* y, DLTensor* inverse_rms) FK_NOEXCEPT;
@@ -311,7 +311,7 @@ typedef struct {
   float beta2;         /* 0.999; in [0, 1) */
   float epsilon;       /* 1e-8;  finite, >= 0 */
   float weight_decay;  /* 0.01;  finite; decoupled: parameter *= 1 - learning_rate * weight_decay */
-  float gradient_scale; /* 1; multiplies the gradient first (averaging, clipping) */
+  float gradient_scale; /* 1; finite; multiplies the gradient first (averaging, clipping) */
   int64_t step;        /* 1 for the first update; >= 1 */
 } fk_adamw_options;
 

@@ -214,13 +214,11 @@ class OperatorBuilder {
   }
 
   void addAdamW() {
-    const int64_t n = sizes_.rows, d = sizes_.depth;
-    const int64_t gap = std::exchange(gap_, 0);  // its arrays are contiguous
+    const int64_t size = sizes_.rows * sizes_.depth;
     add("adamw_step",
-        {inPlace("parameter", {n, d}), input("gradient", {n, d}), inPlace("first_moment", {n, d}),
-         inPlace("second_moment", {n, d})},
+        {inPlace("parameter", {size}), input("gradient", {size}), inPlace("first_moment", {size}),
+         inPlace("second_moment", {size})},
         [](fk_context* context, DLTensor* const* t) { return fk_adamw_step(context, nullptr, t[0], t[1], t[2], t[3]); });
-    gap_ = gap;
   }
 
   using Dims = std::vector<int64_t>;
