@@ -1,0 +1,85 @@
+using System.Numerics.Tensors;
+using CommunityToolkit.HighPerformance;
+using FusedKernels;
+
+namespace LanguageModel.Model;
+
+/// <summary>Causal multi-head attention with rotary positions. Queries, keys and values are columns of one matrix.</summary>
+internal sealed class AttentionLayer
+{
+    private readonly int _heads;
+    private readonly int _headDim;
+    private readonly LinearLayer _project;
+    private readonly LinearLayer _output;
+    private readonly Matrix _qkv;
+    private readonly Matrix _dQkv;
+    private readonly Matrix _attended;
+    private readonly Matrix _dAttended;
+    private readonly float[] _logSumExp;
+
+    public AttentionLayer(ParameterSet parameters, string name, ModelShape shape, int maxRows)
+    {
+        _heads = shape.Heads;
+        _headDim = shape.HeadDim;
+        _project = new LinearLayer(parameters, name + ".qkv", shape.Dim, 3 * shape.Dim, InitialDeviation.Inner(shape.Dim));
+        _output = new LinearLayer(parameters, name + ".output", shape.Dim, shape.Dim, InitialDeviation.Residual(shape.Dim, shape.Layers));
+        _qkv = new Matrix(maxRows, 3 * shape.Dim);
+        _dQkv = new Matrix(maxRows, 3 * shape.Dim);
+        _attended = new Matrix(maxRows, shape.Dim);
+        _dAttended = new Matrix(maxRows, shape.Dim);
+        _logSumExp = new float[maxRows * shape.Heads];
+    }
+
+    public void Forward(FusedContext context, BatchShape batch, ReadOnlySpan2D<float> x, Span2D<float> y)
+    {
+        _project.Forward(context, x, _qkv.Top(batch.Rows));
+        TensorSpan<float> queriesAndKeys = Heads(_qkv, batch, 0, 2 * _heads);
+        RotaryEmbedding.Apply(context, queriesAndKeys, queriesAndKeys);
+        Attention.Forward(
+            context,
+            Heads(_qkv, batch, 0, _heads),
+            Heads(_qkv, batch, _heads, _heads),
+            Heads(_qkv, batch, 2 * _heads, _heads),
+            Heads(_attended, batch, 0, _heads),
+            AttentionOptions.Causal,
+            LogSumExp(batch));
+        _output.Forward(context, _attended.Top(batch.Rows), y);
+    }
+
+    public void Backward(FusedContext context, BatchShape batch, ReadOnlySpan2D<float> x, ReadOnlySpan2D<float> dY, Span2D<float> dX)
+    {
+        _output.Backward(context, _attended.Top(batch.Rows), dY, _dAttended.Top(batch.Rows));
+        Attention.Backward(
+            context,
+            Heads(_qkv, batch, 0, _heads),
+            Heads(_qkv, batch, _heads, _heads),
+            Heads(_qkv, batch, 2 * _heads, _heads),
+            Heads(_attended, batch, 0, _heads),
+            LogSumExp(batch),
+            Heads(_dAttended, batch, 0, _heads),
+            Heads(_dQkv, batch, 0, _heads),
+            Heads(_dQkv, batch, _heads, _heads),
+            Heads(_dQkv, batch, 2 * _heads, _heads),
+            AttentionOptions.Causal);
+        TensorSpan<float> queriesAndKeys = Heads(_dQkv, batch, 0, 2 * _heads);
+        RotaryEmbedding.Apply(context, queriesAndKeys, queriesAndKeys, new RotaryEmbeddingOptions { Inverse = true });
+        _project.Backward(context, x, _dQkv.Top(batch.Rows), dX);
+    }
+
+    /// <summary>A view [sequences, length, count, headDim] of the columns of some heads; nothing is copied.</summary>
+    private TensorSpan<float> Heads(Matrix matrix, BatchShape batch, int firstHead, int count)
+    {
+        // TensorSpan wants stride 0 along an axis of length 1.
+        ReadOnlySpan<nint> lengths = [batch.Sequences, batch.Length, count, _headDim];
+        ReadOnlySpan<nint> strides =
+        [
+            batch.Sequences == 1 ? 0 : batch.Length * matrix.Columns,
+            batch.Length == 1 ? 0 : matrix.Columns,
+            count == 1 ? 0 : _headDim,
+            1,
+        ];
+        return new TensorSpan<float>(matrix.Data.AsSpan(firstHead * _headDim), lengths, strides);
+    }
+
+    private Span<float> LogSumExp(BatchShape batch) => _logSumExp.AsSpan(0, batch.Rows * _heads);
+}

@@ -1,0 +1,13 @@
+using System.CommandLine;
+using FusedKernels;
+using LanguageModel;
+
+try
+{
+    return CommandLine.Create(options => new Application(options).Run()).Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+}
+catch (Exception error) when (error is UserException or FusedKernelsException or FusedKernelsLoadException or IOException or UnauthorizedAccessException)
+{
+    Console.Error.WriteLine(error.Message);
+    return 1;
+}
