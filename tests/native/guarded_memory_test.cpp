@@ -10,7 +10,6 @@ namespace {
 // A test of the instrument: what the other tests rely on to stop them does stop them.
 class GuardedMemoryDeathTest : public testing::Test {
  protected:
-  void SetUp() override { testing::FLAGS_gtest_death_test_style = "threadsafe"; }
   static std::byte read(GuardedMemory& memory, int64_t offset) {
     return *static_cast<volatile std::byte*>(memory.data() + offset);
   }
