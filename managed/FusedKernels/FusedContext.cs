@@ -61,6 +61,7 @@ public sealed class FusedContext : IDisposable
 
     /// <summary>Bytes of scratch memory that the context holds now. It is kept between calls.</summary>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    /// <exception cref="InvalidOperationException">A call runs in the context.</exception>
     public unsafe long WorkspaceBytes
     {
         get
@@ -76,9 +77,10 @@ public sealed class FusedContext : IDisposable
     /// <param name="threads">Threads, the caller's included; 0: the processors that this process may use.</param>
     /// <param name="workspaceLimit">Bytes of scratch memory that a call may hold; 0: 1 GiB.</param>
     /// <returns>The context; dispose it to free its threads and its scratch memory.</returns>
-    /// <exception cref="ArgumentException">A value is negative or too large.</exception>
-    /// <exception cref="NotSupportedException"><c>FUSEDKERNELS_ISA</c> names an instruction set that is unknown or that this
-    /// CPU lacks.</exception>
+    /// <exception cref="ArgumentException">A value is negative or too large, or <c>FUSEDKERNELS_ISA</c> names an unknown
+    /// instruction set.</exception>
+    /// <exception cref="NotSupportedException"><c>FUSEDKERNELS_ISA</c> names an instruction set that this CPU lacks.
+    /// </exception>
     /// <exception cref="FusedKernelsLoadException">The native library is missing or of another version.</exception>
     public static FusedContext Cpu(int threads = 0, long workspaceLimit = 0) => CreateCpu(0, threads, workspaceLimit);
 

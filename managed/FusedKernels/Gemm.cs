@@ -14,7 +14,8 @@ public static class Gemm
     /// <param name="options">Transposes, alpha, beta.</param>
     /// <param name="cancellationToken">Ends the call early; <paramref name="c"/> is then unspecified.</param>
     /// <remarks>M, N or K may be 0; K = 0 gives <c>c = beta * c</c>. The same inputs give the same bits, whatever the number
-    /// of threads. No memory is allocated on the managed heap.</remarks>
+    /// of threads. No memory is allocated on the managed heap. A <c>Span2D</c> that is made from an empty array or span is
+    /// 0 by 0, whatever extents were asked for: give an empty matrix a buffer with at least one element.</remarks>
     /// <exception cref="ArgumentException">Shapes do not match, or <paramref name="c"/> overlaps an input.</exception>
     /// <exception cref="FusedKernelsException">The workspace limit is too small, or there is no memory.</exception>
     /// <exception cref="InvalidOperationException">Another thread uses <paramref name="context"/>.</exception>

@@ -1,0 +1,83 @@
+using System.Numerics.Tensors;
+
+namespace FusedKernels.Tests;
+
+/// <summary>A call allocates nothing on the managed heap.</summary>
+[TestClass, DoNotParallelize]
+public sealed class AllocationTests
+{
+    private const int Calls = 1000;
+
+    private readonly TestMatrix _square = TestMatrix.Random(4, 4, 1), _other = TestMatrix.Random(4, 4, 2);
+    private readonly TestMatrix _output = new(4, 4), _gradient = new(4, 4), _otherGradient = new(4, 4);
+    private readonly float[] _vector = new float[4], _otherVector = new float[4], _inverseRms = [1, 1, 1, 1];
+    private readonly float[] _storage = new float[64], _outputStorage = new float[64];
+    private readonly float[] _dQ = new float[64], _dK = new float[64], _dV = new float[64];
+    private readonly float[] _logSumExp = new float[16], _secondMoment = new float[4];
+    private readonly int[] _indices = [0, 1, 2, 3];
+    private readonly nint[] _shape = [2, 4, 2, 4];
+
+    [TestMethod]
+    public void OperatorsAllocateNothing()
+    {
+        using FusedContext context = FusedContext.Cpu(threads: 2);
+        AssertAllocatesNothing("Gemm", () => Gemm.Multiply(context, _square.Span, _other.Span, _output.Span));
+        AssertAllocatesNothing("CutCrossEntropy", () =>
+        {
+            CutCrossEntropy.Forward(context, _square.Span, _other.Span, _indices, default, _vector);
+            CutCrossEntropy.ForwardPerRow(context, _square.Span, _other.Span, _indices, _otherVector);
+            CutCrossEntropy.Backward(
+                context, _square.Span, _other.Span, _indices, _vector, _gradient.Span, _otherGradient.Span);
+            CutCrossEntropy.LossAndGradient(
+                context, _square.Span, _other.Span, _indices, _gradient.Span, _otherGradient.Span);
+        });
+        AssertAllocatesNothing("SoftmaxCrossEntropy", () =>
+            SoftmaxCrossEntropy.LossAndGradient(context, _gradient.Span, _indices));
+        AssertAllocatesNothing("Attention", () =>
+        {
+            ReadOnlyTensorSpan<float> q = new(_storage, _shape);
+            TensorSpan<float> output = new(_outputStorage, _shape);
+            Attention.Forward(context, q, q, q, output, default, _logSumExp);
+            Attention.Backward(
+                context, q, q, q, output, _logSumExp, q, new TensorSpan<float>(_dQ, _shape), new TensorSpan<float>(_dK, _shape),
+                new TensorSpan<float>(_dV, _shape));
+        });
+        AssertAllocatesNothing("RmsNorm", () =>
+        {
+            RmsNorm.Forward(context, _square.Span, _vector, _output.Span, default, _inverseRms);
+            RmsNorm.Backward(
+                context, _square.Span, _vector, _inverseRms, _other.Span, _gradient.Span, _otherVector);
+        });
+        AssertAllocatesNothing("SwiGlu", () =>
+        {
+            SwiGlu.Forward(context, _square.Span, _other.Span, _output.Span);
+            SwiGlu.Backward(
+                context, _square.Span, _other.Span, _output.Span, _gradient.Span, _otherGradient.Span);
+        });
+        AssertAllocatesNothing("RotaryEmbedding", () => RotaryEmbedding.Apply(
+            context, new ReadOnlyTensorSpan<float>(_storage, _shape), new TensorSpan<float>(_outputStorage, _shape), default,
+            _indices));
+        AssertAllocatesNothing("TokenEmbedding", () =>
+        {
+            TokenEmbedding.Gather(context, _square.Span, _indices, _output.Span);
+            TokenEmbedding.ScatterAdd(context, _other.Span, _indices, _gradient.Span);
+        });
+        AssertAllocatesNothing("AdamW", () => AdamW.Step(
+            context, _vector, _otherVector, _inverseRms, _secondMoment, new AdamWOptions { Step = 1 }));
+    }
+
+    [TestMethod]
+    public void ContextPropertiesAllocateNothing()
+    {
+        using FusedContext context = FusedContext.Cpu(threads: 1);
+        AssertAllocatesNothing("WorkspaceBytes", () => _ = context.WorkspaceBytes);
+    }
+
+    private static void AssertAllocatesNothing(string what, Action call)
+    {
+        for (int i = 0; i < 100; i++) call(); // compile, and let the workspace grow
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < Calls; i++) call();
+        Assert.AreEqual(0, GC.GetAllocatedBytesForCurrentThread() - before, $"bytes allocated in {Calls} calls of {what}");
+    }
+}
