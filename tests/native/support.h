@@ -168,7 +168,7 @@ class StridedArray {
   static T canary() {
     T value;
     if constexpr (std::is_same_v<T, float>) {
-      const uint32_t bits = 0x7fcaca9a;  // a quiet NaN
+      const uint32_t bits = 0x7f8aca9a;  // a signalling NaN: moving it keeps the bits, arithmetic on it does not
       std::memcpy(&value, &bits, sizeof value);
     } else {
       value = static_cast<T>(0x5acaca9a5acaca9a);
