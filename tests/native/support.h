@@ -17,6 +17,7 @@
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "fusedkernels.h"
+#include "guarded_memory.h"
 
 namespace fk::test {
 
@@ -205,6 +206,28 @@ class StridedArray {
   std::vector<int64_t> shape_, strides_;
   std::vector<T> storage_;
   int64_t origin_ = 0;
+};
+
+// A contiguous array whose first or last element touches a forbidden page: one read or write past it, and the test dies
+// there. Inputs cannot be written to.
+template <class T>
+class GuardedArray {
+ public:
+  GuardedArray(int64_t size, Guard guard) : size_(size), memory_(static_cast<size_t>(size) * sizeof(T), guard) {}
+
+  // value() for every element, which then stay as they are.
+  template <class Function>
+  GuardedArray(int64_t size, Guard guard, Function&& value) : GuardedArray(size, guard) {
+    for (int64_t i = 0; i < size; ++i) data()[i] = static_cast<T>(value());
+    memory_.makeReadOnly();
+  }
+
+  T* data() { return reinterpret_cast<T*>(memory_.data()); }
+  int64_t size() const { return size_; }
+
+ private:
+  int64_t size_;
+  GuardedMemory memory_;
 };
 
 // How a test matrix lies in memory.

@@ -2,6 +2,7 @@
 #include "oracles/attention.h"
 #include "oracles/cut_cross_entropy.h"
 #include "oracles/gemm.h"
+#include "oracles/siglip.h"
 #include "support.h"
 #include "tolerance.h"
 
@@ -81,6 +82,15 @@ TEST(Oracles, AttentionGradientIsTheDerivativeOfItsOutput) {
       expectGradient(problem.v, gradient.dV, weightedOutput);
     }
   }
+}
+
+TEST(Oracles, SiglipGradientIsTheDerivativeOfItsLoss) {
+  Random random(5);
+  Dense<double> x = randomDense(4, 3, random), y = randomDense(6, 3, random);
+  const auto loss = [&] { return oracle::siglip<double>(x, y, 2.5, -0.7).loss; };
+  const auto gradient = oracle::siglip<double>(x, y, 2.5, -0.7);
+  expectGradient(x, gradient.dX, loss);
+  expectGradient(y, gradient.dY, loss);
 }
 
 // The error analysis has to hold for float32 arithmetic (else it refuses correct kernels) and to be tight enough that a

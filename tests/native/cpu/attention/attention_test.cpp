@@ -27,12 +27,13 @@ TEST(Attention, EmptyAxes) {
   }
 }
 
-// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks and column tiles are 256.
+// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 256, column
+// tiles 252.
 TEST(Attention, SequencesAroundTheTileEdges) {
   for (bool causal : {false, true}) {
-    for (int64_t queries : {8, 9, 15, 16, 31, 32, 33, 63, 64, 65, 129, 255, 256, 257})
+    for (int64_t queries : {8, 9, 15, 16, 31, 32, 33, 63, 64, 65, 129, 255, 256, 257, 513})
       AttentionProblem({queries, 37, 5, 6, causal}, Random(3)).expectCorrect();
-    for (int64_t keys : {4, 6, 13, 14, 15, 28, 31, 32, 33, 63, 64, 65, 129, 255, 256, 257, 513})
+    for (int64_t keys : {4, 6, 13, 14, 15, 28, 31, 32, 33, 63, 64, 65, 129, 251, 252, 253, 257, 505})
       AttentionProblem({37, keys, 5, 6, causal}, Random(4)).expectCorrect();
   }
 }
@@ -41,6 +42,12 @@ TEST(Attention, HeadDims) {
   for (int64_t dim : {1, 2, 3, 31, 32, 64, 65, 128, 129, 256, 257})
     for (int64_t valueDim : {dim, int64_t{3}, int64_t{70}})
       AttentionProblem({19, 35, dim, valueDim, true}, Random(5)).expectCorrect();
+}
+
+TEST(Attention, SeveralBlocksInEveryDirection) {
+  AttentionProblem({70, 300, 260, 270, true}, Random(23)).expectCorrect();
+  AttentionProblem({530, 2100, 2, 2, true}, Random(24)).expectCorrect();
+  AttentionProblem({530, 300, 3, 2, false}, Random(25)).expectCorrect();
 }
 
 // The mask's diagonal ends bottom right: with fewer keys than queries the first queries see nothing.
@@ -124,6 +131,39 @@ TEST(Attention, StaysWithinAWorkspaceLimitThatSuffices) {
           EXPECT_LE(bytes(arguments, threads, limit), limit) << isaName(isa);
       }
   }
+}
+
+TEST(Attention, TouchesNothingOutsideItsArrays) {
+  Random random(26);
+  const auto value = [&] { return random.uniform(-1, 1); };
+  for (Guard guard : {Guard::kAtStart, Guard::kAtEnd})
+    for (int64_t queries : {1, 3, 33})
+      for (int64_t keys : {1, 5, 35})
+        for (int64_t dim : {1, 3, 17, 259}) {
+          const auto heads = [&](GuardedArray<float>& array, int64_t sequence) {
+            return HeadTensor<float>{array.data(), 1, sequence, 1, dim, sequence * dim, dim, dim};
+          };
+          const auto input = [&](GuardedArray<float>& array, int64_t sequence) {
+            return HeadTensor<const float>{array.data(), 1, sequence, 1, dim, sequence * dim, dim, dim};
+          };
+          GuardedArray<float> q(queries * dim, guard, value), k(keys * dim, guard, value), v(keys * dim, guard, value),
+              dOutput(queries * dim, guard, value);
+          GuardedArray<float> output(queries * dim, guard), logSumExp(queries, guard), dQ(queries * dim, guard),
+              dK(keys * dim, guard), dV(keys * dim, guard);
+          cpu::AttentionArguments arguments;
+          arguments.q = input(q, queries), arguments.k = input(k, keys), arguments.v = input(v, keys);
+          arguments.causal = true;
+          arguments.output = heads(output, queries);
+          arguments.savedOutput = input(output, queries);
+          arguments.dOutput = input(dOutput, queries);
+          arguments.dQ = heads(dQ, queries), arguments.dK = heads(dK, keys), arguments.dV = heads(dV, keys);
+          arguments.logSumExp = {logSumExp.data(), queries, queries, 1};
+          for (Isa isa : supportedIsas()) {
+            const cpu::AttentionKernels& kernels = cpu::attentionKernelsFor(isa);
+            runKernel(kernels.forwardBytes, kernels.forward, arguments, executionWith(1));
+            runKernel(kernels.backwardBytes, kernels.backward, arguments, executionWith(1));
+          }
+        }
 }
 
 // ---- Values ----------------------------------------------------------------------------------------------------------

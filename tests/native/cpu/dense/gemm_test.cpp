@@ -84,14 +84,15 @@ TEST(Gemm, EverySmallShape) {
       for (int64_t k : sizes) expectExactIntegers({m, n, k});
 }
 
-// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks and column tiles are 256, row blocks 1024.
+// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 256, score
+// tiles 252 rows of a by at most 1024 columns of b.
 TEST(Gemm, RowsAroundTheTileEdges) {
-  for (int64_t m : {4, 8, 9, 15, 16, 31, 32, 63, 64, 65, 129, 255, 256, 257, 1023, 1024, 1025})
+  for (int64_t m : {4, 8, 9, 15, 16, 31, 32, 63, 64, 65, 129, 251, 252, 253, 255, 256, 257, 505, 1025})
     expectExactIntegers({m, 19, 21});
 }
 
 TEST(Gemm, ColumnsAroundTheTileEdges) {
-  for (int64_t n : {4, 6, 8, 12, 13, 14, 15, 27, 28, 29, 31, 63, 64, 65, 129, 255, 256, 257, 511, 512, 513, 1025})
+  for (int64_t n : {4, 6, 8, 12, 13, 14, 15, 27, 28, 29, 31, 63, 64, 65, 129, 255, 256, 257, 513, 1023, 1024, 1025})
     expectExactIntegers({37, n, 21});
 }
 
@@ -108,12 +109,15 @@ TEST(Gemm, AllEdgesAtOnce) {
 
 TEST(Gemm, EveryLayoutOfEveryOperand) {
   const std::vector<MatrixLayout> rowMajor = {{}, {.gap = 5}, {.gap = 3, .reversed = true}};
-  std::vector<MatrixLayout> inputs = rowMajor;
-  inputs.insert(inputs.end(), {{.columnMajor = true},
-                               {.gap = 5, .columnMajor = true},
-                               {.columnMajor = true, .reversed = true},
-                               {.broadcast = true},
-                               {.columnMajor = true, .broadcast = true}});
+  const std::vector<MatrixLayout> inputs = {{},
+                                            {.gap = 5},
+                                            {.gap = 3, .reversed = true},
+                                            {.gap = 1 - 67},  // a stride of 1: rows of a are a sliding window
+                                            {.columnMajor = true},
+                                            {.gap = 5, .columnMajor = true},
+                                            {.columnMajor = true, .reversed = true},
+                                            {.broadcast = true},
+                                            {.columnMajor = true, .broadcast = true}};
   for (const MatrixLayout& a : inputs)
     for (const MatrixLayout& b : inputs)
       for (const MatrixLayout& c : rowMajor)
@@ -141,7 +145,36 @@ TEST(Gemm, StridesOfSingleElementsAreNotFollowed) {
     const cpu::GemmKernels& kernels = cpu::gemmKernelsFor(isa);
     runKernel(kernels.workspaceBytes, kernels.run, arguments, executionWith(1));
     EXPECT_EQ(c, 32) << isaName(isa);
+
+    std::vector<float> outer(9);
+    arguments.a = {a.data(), 3, 1, 1, far};
+    arguments.b = {b.data(), 1, 3, far, 1};
+    arguments.c = {outer.data(), 3, 3, 3, 1};
+    runKernel(kernels.workspaceBytes, kernels.run, arguments, executionWith(1));
+    EXPECT_EQ(outer, (std::vector<float>{4, 5, 6, 8, 10, 12, 12, 15, 18})) << isaName(isa);
   }
+}
+
+TEST(Gemm, TouchesNothingOutsideItsMatrices) {
+  Random random(14);
+  const auto value = [&] { return random.uniform(-1, 1); };
+  for (Guard guard : {Guard::kAtStart, Guard::kAtEnd})
+    for (int64_t m : {1, 3, 17, 33})
+      for (int64_t n : {1, 3, 17, 33})
+        for (int64_t k : {1, 3, 17, 259}) {
+          GuardedArray<float> a(m * k, guard, value), b(k * n, guard, value), c(m * n, guard);
+          for (bool columnMajor : {false, true})
+            for (Isa isa : supportedIsas()) {
+              const GemmArguments arguments{
+                  columnMajor ? Matrix<const float>{a.data(), m, k, 1, m} : Matrix<const float>{a.data(), m, k, k, 1},
+                  columnMajor ? Matrix<const float>{b.data(), k, n, 1, k} : Matrix<const float>{b.data(), k, n, n, 1},
+                  {c.data(), m, n, n, 1},
+                  1,
+                  0};
+              const cpu::GemmKernels& kernels = cpu::gemmKernelsFor(isa);
+              runKernel(kernels.workspaceBytes, kernels.run, arguments, executionWith(1));
+            }
+        }
 }
 
 TEST(Gemm, NanAndInfinityStayInTheirRowAndColumn) {

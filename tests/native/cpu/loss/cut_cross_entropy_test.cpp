@@ -20,14 +20,15 @@ TEST(CutCrossEntropy, EverySmallShape) {
       for (int64_t dim : {0, 1, 2, 3, 17}) LossProblem({rows, classes, dim}, Random(1)).expectCorrect();
 }
 
-// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks and column tiles are 256, row blocks 1024.
+// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 256, column
+// tiles 252, row blocks up to 1024.
 TEST(CutCrossEntropy, RowsAroundTheTileEdges) {
-  for (int64_t rows : {8, 9, 15, 16, 31, 32, 33, 63, 64, 65, 129, 255, 256, 257, 1023, 1024, 1025})
+  for (int64_t rows : {8, 9, 15, 16, 31, 32, 33, 63, 64, 65, 129, 255, 256, 257, 511, 512, 513, 1024, 1025})
     LossProblem({rows, 19, 5}, Random(2)).expectCorrect();
 }
 
 TEST(CutCrossEntropy, ClassesAroundTheTileEdges) {
-  for (int64_t classes : {4, 6, 12, 13, 14, 15, 28, 31, 32, 33, 63, 65, 129, 255, 256, 257, 511, 512, 513, 1100})
+  for (int64_t classes : {4, 6, 12, 13, 14, 15, 28, 31, 32, 33, 63, 65, 129, 251, 252, 253, 256, 257, 503, 504, 505, 1100})
     LossProblem({11, classes, 5}, Random(3)).expectCorrect();
 }
 
@@ -38,6 +39,13 @@ TEST(CutCrossEntropy, DimsAroundTheBlockEdges) {
 
 TEST(CutCrossEntropy, SeveralBlocksInEveryDirection) {
   LossProblem({130, 530, 260, FK_REDUCTION_NONE, {}, {}, {}, {}, true, 1, -100, 0.2, 0.2}, Random(5)).expectCorrect();
+}
+
+// More columns than a backward window, and more than 64 tiles, which makes a chunk of the forward several tiles.
+TEST(CutCrossEntropy, ManyClasses) {
+  LossProblem({70, 4100, 3}, Random(27)).expectCorrect();
+  LossProblem({5, 17000, 3}, Random(28)).expectCorrect();
+  LossProblem({600, 4100, 2}, Random(29)).expectCorrect();
 }
 
 // Limits that force the panel into several row blocks, or down to the least that a kernel can work with.
@@ -157,6 +165,35 @@ TEST(CutCrossEntropy, OptionalOutputsMayBeAbsent) {
       }
     }
   }
+}
+
+TEST(CutCrossEntropy, TouchesNothingOutsideItsArrays) {
+  Random random(30);
+  const auto value = [&] { return random.uniform(-1, 1); };
+  for (Guard guard : {Guard::kAtStart, Guard::kAtEnd})
+    for (int64_t rows : {1, 3, 33})
+      for (int64_t classes : {1, 5, 35})
+        for (int64_t dim : {1, 3, 17, 259}) {
+          GuardedArray<float> embeddings(rows * dim, guard, value), classifier(classes * dim, guard, value);
+          GuardedArray<int32_t> targets(rows, guard, [&] { return random.between(0, classes - 1); });
+          GuardedArray<float> loss(rows, guard), logSumExp(rows, guard), dEmbeddings(rows * dim, guard),
+              dClassifier(classes * dim, guard);
+          Arguments arguments;
+          arguments.embeddings = {embeddings.data(), rows, dim, dim, 1};
+          arguments.classifier = {classifier.data(), classes, dim, dim, 1};
+          arguments.targets = {targets.data(), false, rows, 1};
+          arguments.reduction = FK_REDUCTION_NONE;
+          arguments.loss = {loss.data(), rows, 1};
+          arguments.logSumExp = {logSumExp.data(), rows, 1};
+          arguments.dEmbeddings = {dEmbeddings.data(), rows, dim, dim, 1};
+          arguments.dClassifier = {dClassifier.data(), classes, dim, dim, 1};
+          for (Isa isa : supportedIsas()) {
+            const Kernels& kernels = cpu::cutCrossEntropyKernelsFor(isa);
+            runKernel(kernels.forwardBytes, kernels.forward, arguments, executionWith(1));
+            runKernel(kernels.backwardBytes, kernels.backward, arguments, executionWith(1));
+            runKernel(kernels.lossAndGradientBytes, kernels.lossAndGradient, arguments, executionWith(1));
+          }
+        }
 }
 
 // ---- Values ----------------------------------------------------------------------------------------------------------
