@@ -24,7 +24,7 @@ namespace fk::test {
 
 constexpr double kUnitRoundoff = 0x1p-24;
 constexpr double kExpError = 4 * kUnitRoundoff;
-constexpr double kUnderflow = 0x1p-125;  // results below it may be flushed to zero: exp() stops a little above 2^-126
+constexpr double kSmallestNormal = 0x1p-126;  // results below it may be flushed to zero, by exp() below twice that
 
 struct Bounded {
   double value = 0;
@@ -55,7 +55,7 @@ struct Bounded {
 inline Bounded operator*(const Bounded& a, const Bounded& b) {
   const double value = a.value * b.value;
   const double fromOperands = std::abs(a.value) * b.error() + std::abs(b.value) * a.error() + a.error() * b.error();
-  return Bounded::of(value, fromOperands + kUnitRoundoff * (std::abs(value) + fromOperands) + kUnderflow);
+  return Bounded::of(value, fromOperands + kUnitRoundoff * (std::abs(value) + fromOperands) + kSmallestNormal);
 }
 
 inline Bounded operator-(const Bounded& a, const Bounded& b) {
@@ -70,14 +70,14 @@ inline Bounded operator/(const Bounded& a, const Bounded& b) {
   const double value = a.value / b.value;
   const double smallestDivisor = std::max(std::abs(b.value) - b.error(), 0.0);
   const double fromOperands = (a.error() + std::abs(value) * b.error()) / smallestDivisor;
-  return Bounded::of(value, fromOperands + 2 * kUnitRoundoff * (std::abs(value) + fromOperands) + kUnderflow);
+  return Bounded::of(value, fromOperands + 2 * kUnitRoundoff * (std::abs(value) + fromOperands) + kSmallestNormal);
 }
 
 inline bool operator<(const Bounded& a, const Bounded& b) { return a.value < b.value; }
 
 inline Bounded exp(const Bounded& x) {
   const double value = std::exp(x.value);
-  return Bounded::of(value, value * (std::expm1(x.error()) + kExpError) + kUnderflow);
+  return Bounded::of(value, value * (std::expm1(x.error()) + kExpError) + 2 * kSmallestNormal);
 }
 
 inline Bounded log(const Bounded& x) {
@@ -94,7 +94,7 @@ inline bool isWithin(float actual, const Bounded& expected) {
   if (std::isnan(expected.value)) return std::isnan(actual);
   if (std::isinf(expected.value)) return actual == expected.value;
   // The last rounding is that of the result to float32.
-  return std::abs(actual - expected.value) <= expected.error() + kUnitRoundoff * std::abs(expected.value) + kUnderflow;
+  return std::abs(actual - expected.value) <= expected.error() + kUnitRoundoff * std::abs(expected.value) + kSmallestNormal;
 }
 
 // Both in row-major order; reports the worst element.
