@@ -46,7 +46,7 @@ internal static class ComparisonPlot
         double middle = y + (BarHeight / 2.0);
         Line(svg, $"<text x='{LabelWidth - 10}' y='{middle + 5}' text-anchor='end'>{SecurityElement.Escape(own.Name)}</text>");
         Line(svg, $"<rect x='{LabelWidth}' y='{y}' width='{X(own.Value) - LabelWidth:0.#}' height='{BarHeight}' fill='#4c78a8'/>");
-        Line(svg, $"<text x='{LabelWidth + 6}' y='{middle + 5}' fill='white'>{own.Value:0.00}</text>");
+        Line(svg, $"<text x='{LabelWidth + BarsWidth + 16}' y='{middle + 5}'>{own.Value:0.00}</text>");
         foreach (Measurement peer in measurements.Where(m => m.PeerValue is not null))
         {
             Line(svg, $"<circle cx='{X(peer.PeerValue!.Value):0.#}' cy='{middle}' r='5' fill='#f58518' stroke='white'><title>{SecurityElement.Escape(peer.Peer)}</title></circle>");

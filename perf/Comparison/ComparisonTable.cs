@@ -6,7 +6,7 @@ namespace FusedKernels.Perf.Comparison;
 /// <summary>The measurements as a table for the terminal.</summary>
 internal static class ComparisonTable
 {
-    /// <summary>Writes one row per measurement.</summary>
+    /// <summary>Writes one row per measurement; what a row shares with the one above it is left out.</summary>
     public static void Write(IAnsiConsole console, IEnumerable<Measurement> measurements)
     {
         Table table = new Table().AddColumns("name", "unit").Border(TableBorder.Simple);
@@ -16,16 +16,19 @@ internal static class ComparisonTable
         }
 
         _ = table.AddColumns("peer", "measured");
+        Measurement? above = null;
         foreach (Measurement measurement in measurements)
         {
+            bool isSameFigure = above is not null && above with { Peer = measurement.Peer, PeerValue = measurement.PeerValue } == measurement;
             _ = table.AddRow(
-                new Text(measurement.Name),
-                new Text(measurement.Unit),
-                new Text(Format(measurement.Value), ValueStyle(measurement)),
-                new Text(measurement.Demand?.ToString() ?? ""),
+                new Text(measurement.Name == above?.Name ? "" : measurement.Name),
+                new Text(isSameFigure ? "" : measurement.Unit),
+                new Text(isSameFigure ? "" : Format(measurement.Value), ValueStyle(measurement)),
+                new Text(isSameFigure ? "" : measurement.Demand?.ToString() ?? ""),
                 new Text(measurement.PeerValue is { } value ? Format(value) : ""),
                 new Text(measurement.Peer ?? ""),
-                new Text(measurement.Detail));
+                new Text(isSameFigure ? "" : measurement.Detail));
+            above = measurement;
         }
 
         console.Write(table);

@@ -16,10 +16,16 @@ import time
 
 
 class Operation:
-    """A call without arguments, the library that runs it, and the bytes of the outputs that the call allocates."""
+    """A call without arguments, the library that runs it, and, where the call allocates outputs that outlive it, their
+    bytes and what frees them."""
 
-    def __init__(self, library, run, output_bytes):
-        self.library, self.run, self.output_bytes = library, run, output_bytes
+    def __init__(self, library, run, output_bytes=0, free_outputs=lambda: None):
+        self.library, self.run, self.output_bytes, self.free_outputs = library, run, output_bytes, free_outputs
+
+
+def free_gradients(*tensors):
+    for tensor in tensors:
+        tensor.grad = None
 
 
 def import_torch(threads):
@@ -33,7 +39,7 @@ def import_torch(threads):
 def gemm(threads, m, n, k):
     torch, library = import_torch(threads)
     a, b, c = torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)
-    return Operation(library, lambda: torch.mm(a, b, out=c), 0)
+    return Operation(library, lambda: torch.mm(a, b, out=c))
 
 
 def cut_cross_entropy(threads, n, v, d, direction):
@@ -48,15 +54,18 @@ def cut_cross_entropy(threads, n, v, d, direction):
         with torch.no_grad():
             loss()
 
+    def free_outputs():
+        free_gradients(embeddings, classifier)
+
     def loss_and_gradient():
-        embeddings.grad = classifier.grad = None
+        free_outputs()  # or backward would add to them
         loss().backward()
 
     if direction == "forward":
-        return Operation(library, forward, 0)
+        return Operation(library, forward)
     embeddings.requires_grad_()
     classifier.requires_grad_()
-    return Operation(library, loss_and_gradient, 4 * (n + v) * d)
+    return Operation(library, loss_and_gradient, 4 * (n + v) * d, free_outputs)
 
 
 def attention(threads, b, h, s, d, mask, direction):
@@ -76,11 +85,14 @@ def attention(threads, b, h, s, d, mask, direction):
         x.requires_grad_()
     result = output()
 
+    def free_outputs():
+        free_gradients(q, k, v)
+
     def backward():
-        q.grad = k.grad = v.grad = None
+        free_outputs()
         result.backward(gradient, retain_graph=True)
 
-    return Operation(library, backward, 3 * 4 * b * h * s * d)
+    return Operation(library, backward, 3 * 4 * b * h * s * d, free_outputs)
 
 
 OPERATIONS = {"gemm": gemm, "cut_cross_entropy": cut_cross_entropy, "attention": attention}
@@ -106,6 +118,7 @@ def peak_resident_bytes():
 
 def measure_memory(operation):
     """Peak resident size of one call less the size before it: the kernel's high-water mark is reset in between."""
+    operation.free_outputs()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as clear:
