@@ -46,8 +46,7 @@ internal sealed class Application(CommandLineOptions options)
         }
         else
         {
-            checkpoint.Restore(trainer.Model.Parameters);
-            trainer.StepsDone = checkpoint.Header.StepsDone;
+            trainer.Resume(checkpoint);
         }
 
         WriteModelSummary(trainer, settings, context);
@@ -58,7 +57,7 @@ internal sealed class Application(CommandLineOptions options)
         WritePlot(history, perplexities);
         if (!finished)
         {
-            Console.WriteLine($"Stopped after step {trainer.StepsDone} of {settings.Steps}. Go on with --resume (checkpoint: {options.CheckpointPath}).");
+            Console.WriteLine($"Stopped after step {trainer.StepsDone} of {settings.Steps}. Go on with --resume.");
             return Interrupted;
         }
 
@@ -155,7 +154,7 @@ internal sealed class Application(CommandLineOptions options)
 
         string path = Path.Combine(options.Output, "loss.svg");
         File.WriteAllText(path, LossPlot.Draw(history, [.. references.Select(reference => (reference.Model, Math.Log(reference.Perplexity)))]));
-        Console.WriteLine($"Loss curves: {path}");
+        Console.WriteLine($"Loss curves: {path}   checkpoint: {options.CheckpointPath}");
     }
 
     private void WriteSample(Generator generator)

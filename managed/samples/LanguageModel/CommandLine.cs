@@ -46,6 +46,11 @@ internal static class CommandLine
             {
                 result.AddError("Give --steps or --minutes, not both: --minutes chooses the number of steps.");
             }
+
+            if (result.GetResult(resume) is { Implicit: false } && result.GetResult(minutes) is not null)
+            {
+                result.AddError("--minutes chooses the steps of a new run; with --resume the checkpoint says how many there are.");
+            }
         });
         root.SetAction(result => run(new CommandLineOptions
         {

@@ -54,6 +54,7 @@ public sealed class CommandLineTests
     [TestMethod]
     [DataRow("--loss half", "--loss is cut or materialised, not 'half'.")]
     [DataRow("--steps 5 --minutes 1", "Give --steps or --minutes, not both")]
+    [DataRow("--resume --minutes 1", "--minutes chooses the steps of a new run")]
     [DataRow("--minutes 0", "--minutes must be above 0")]
     [DataRow("--minutes NaN", "--minutes must be above 0")]
     [DataRow("--threads -1", "--threads must be 0")]

@@ -70,6 +70,18 @@ public sealed class ProgramTests
     }
 
     [TestMethod]
+    public void A_run_of_some_minutes_names_the_steps_that_repeat_it()
+    {
+        using TemporaryFolder folder = new();
+        (int exitCode, string output, string error) = Run($"{Arguments(folder, "timed")} --minutes 0.05 --no-compare");
+        Assert.AreEqual(0, exitCode, error);
+        string steps = Regex.Match(output, "Training: (--steps \\d+ --seed 1)").Groups[1].Value;
+
+        Assert.AreEqual(0, Run($"{Arguments(folder, "counted")} {steps} --no-compare").ExitCode);
+        CollectionAssert.AreEqual(File.ReadAllBytes(folder["timed/checkpoint.bin"]), File.ReadAllBytes(folder["counted/checkpoint.bin"]));
+    }
+
+    [TestMethod]
     [OSCondition(OperatingSystems.Linux | OperatingSystems.OSX)]
     [DataRow("INT")]
     [DataRow("TERM")]
@@ -90,7 +102,7 @@ public sealed class ProgramTests
             string rest = process.StandardOutput.ReadToEnd();
             process.WaitForExit();
             Assert.AreEqual(130, process.ExitCode, rest);
-            StringAssert.Matches(rest, new Regex("Stopped after step \\d+ of 1500. Go on with --resume"));
+            StringAssert.Matches(rest, new Regex("Stopped after step \\d+ of 1500. Go on with --resume\\."));
         }
 
         Assert.AreEqual(0, Run($"{part} --resume --no-compare").ExitCode);

@@ -34,7 +34,7 @@ internal sealed class Trainer
 
     public Transformer Model { get; }
 
-    public int StepsDone { get; set; }
+    public int StepsDone { get; private set; }
 
     public long TokensPerEpoch => _sampler.TokensPerEpoch;
 
@@ -50,6 +50,13 @@ internal sealed class Trainer
         _schedule = new Schedule(_settings.LearningRate, steps);
         Model.Parameters.Reset(_settings.Seed);
         StepsDone = 0;
+    }
+
+    /// <summary>To where the checkpoint was saved.</summary>
+    public void Resume(Checkpoint checkpoint)
+    {
+        checkpoint.Restore(Model.Parameters);
+        StepsDone = checkpoint.Header.StepsDone;
     }
 
     /// <summary>Learns from the next batch and returns its mean loss, measured before the update.</summary>

@@ -39,8 +39,7 @@ public sealed class CheckpointTests
         TrainUntil(first, folder["part"], stopAfter, new TrainingHistory());
         using TrainingFixture second = new(TrainingFixture.SmallSettings);
         Checkpoint checkpoint = Checkpoint.Open(folder["part"]);
-        checkpoint.Restore(second.Trainer.Model.Parameters);
-        second.Trainer.StepsDone = checkpoint.Header.StepsDone;
+        second.Trainer.Resume(checkpoint);
         TrainingHistory history = TrainUntil(second, folder["part"], 20, checkpoint.Header.History);
 
         Assert.AreEqual(stopAfter, checkpoint.Header.StepsDone);
@@ -98,7 +97,7 @@ public sealed class CheckpointTests
 
         Checkpoint checkpoint = Checkpoint.Open(folder["small"]);
         StringAssert.Contains(
-            Assert.ThrowsExactly<UserException>(() => checkpoint.Restore(other.Trainer.Model.Parameters)).Message, "those of another model");
+            Assert.ThrowsExactly<UserException>(() => other.Trainer.Resume(checkpoint)).Message, "those of another model");
         CollectionAssert.AreEqual(before, other.State());
     }
 
