@@ -7,6 +7,8 @@
 // one read and one write per element, and pays when an element is used often: 1 % at 1,000 uses.
 #pragma once
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 
 #include "core/tensor.h"
@@ -53,8 +55,13 @@ HWY_INLINE void copyRun(const float* HWY_RESTRICT from, int64_t count, float* HW
 inline void transpose(const Matrix<const float>& source, int64_t width, float* HWY_RESTRICT to) {
   const int64_t items = source.rows, depth = source.columns;
   int64_t done = 0;
-  if (source.rowStride == 1 && items > 1) {  // items adjacent in memory: copy runs
-    for (int64_t k = 0; k < depth; ++k) copyRun(source.data + k * source.columnStride, items, to + k * width);
+  if (source.rowStride == 1 && items > 1) {  // items adjacent in memory: copy runs, whose strides no hardware foresees
+    for (int64_t k = 0; k < depth; ++k) {
+      const float* ahead = source.data + (k + 8) * source.columnStride;
+      hwy::Prefetch(ahead);
+      hwy::Prefetch(ahead + items - 1);
+      copyRun(source.data + k * source.columnStride, items, to + k * width);
+    }
     done = items;
   }
 #if HWY_TARGET != HWY_SCALAR
