@@ -34,6 +34,24 @@ public sealed partial class DocumentationTests
     }
 
     [TestMethod]
+    public void QuotedSources_AreWhatTheFilesSay()
+    {
+        string page = File.ReadAllText(Repository.PathOf("docs", "adding-a-kernel.md"));
+        Match[] quotes = Quote().Matches(page).ToArray();
+        Assert.IsGreaterThan(4, quotes.Length);
+
+        IEnumerable<string> foreign =
+            from quote in quotes
+            let file = quote.Groups["file"].Value
+            let source = File.ReadAllText(Repository.PathOf(file))
+            from part in quote.Groups["text"].Value.Split("...\n")
+            where !source.Contains(part, StringComparison.Ordinal)
+            select $"{file} does not hold:\n{part}";
+
+        Assert.AreEqual("", string.Join('\n', foreign));
+    }
+
+    [TestMethod]
     public void OperatorTable_NamesExistingTypesAndEveryOperatorOfTheHeader()
     {
         Match[] rows = OperatorRow().Matches(File.ReadAllText(ReadmePath)).ToArray();
@@ -71,6 +89,10 @@ public sealed partial class DocumentationTests
 
     [GeneratedRegex(@"^\| [^|]+ \| `(?<type>\w+)` \| `(?<function>fk_\w+\*?)` \|", RegexOptions.Multiline)]
     private static partial Regex OperatorRow();
+
+    // A code block after a line with nothing but a path; "..." on its own line stands for what is left out.
+    [GeneratedRegex(@"^`(?<file>[\w./-]+)`:\n\n```\w+\n(?<text>.*?)```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex Quote();
 
     [GeneratedRegex(@"\]\(([^)#]+)[^)]*\)")]
     private static partial Regex Link();
