@@ -5,6 +5,7 @@
 
 #include "core/cpu_features.h"
 
+// clang-format off
 #if defined(__aarch64__)
 #define FK_KERNELS(Type, name)                            \
   namespace scalar { extern const Type name; }            \
@@ -27,3 +28,4 @@
     }                                                          \
   }
 #endif
+// clang-format on

@@ -9,8 +9,8 @@
  *   Shapes      are written [rows, columns] in the docs of each function. "[..., D]" is any rank >= 1 whose leading
  *               dimensions are flattened; the flattened dimensions must be expressible with one stride.
  *   Tile operands (matrices that a contraction reads) and rows ([..., D], [..., V]) need stride 1, or extent 1, along their
- *               inner axis; GEMM takes stride 1 along either. Vectors (targets, weights, log-sum-exp) take any stride, even 0.
- *   Aliasing    An output must not overlap an input or another output, unless the function says that it may be the same
+ *               inner axis; GEMM takes stride 1 along either. Vectors (targets, weights, log-sum-exp) take any stride, even
+ * 0. Aliasing    An output must not overlap an input or another output, unless the function says that it may be the same
  *               array. Outputs whose own elements overlap (a stride of 0, say) are refused.
  *   Errors      Every function returns an `fk_status`. On anything but FK_OK, `fk_last_error()` gives a text for the
  *               calling thread that names the argument, what it got and what it needs. Arguments are checked before
@@ -116,13 +116,13 @@ typedef struct fk_context fk_context;
 
 typedef struct {
   uint32_t struct_size;
-  int32_t device_type;      /* kDLCPU (default) or kDLCUDA                                                           */
-  int32_t device_id;        /* 0                                                                                     */
-  int32_t threads;          /* CPU threads, the caller's included; 0 (default): the processors this process may use  */
-  uint64_t workspace_limit; /* bytes of scratch that a call may hold; 0 (default): 1 GiB                             */
+  int32_t device_type;            /* kDLCPU (default) or kDLCUDA */
+  int32_t device_id;              /* 0 */
+  int32_t threads;                /* CPU threads, the caller's included; 0 (default): the processors this process may use */
+  uint64_t workspace_limit;       /* bytes of scratch that a call may hold; 0 (default): 1 GiB */
   fk_context* share_threads_with; /* use that context's thread pool, NULL (default): an own one. The pool lives as long
                                      as its last context; `threads` may not exceed the pool's.                       */
-  void* stream;             /* a CUstream for CUDA; NULL on the CPU                                                  */
+  void* stream;                   /* a CUstream for CUDA; NULL on the CPU */
 } fk_context_options;
 
 FK_API void fk_context_options_init(fk_context_options* options) FK_NOEXCEPT;
@@ -218,9 +218,9 @@ FK_API fk_status fk_cut_cross_entropy_workspace_size(fk_context* context, const 
                                                      uint64_t* loss_and_gradient_bytes) FK_NOEXCEPT;
 
 /* The plain way, for comparison: cross-entropy of logits that the caller has stored. logits [..., V] f32 are replaced by
- * the gradient of the loss with respect to them (zeros at ignored rows). targets, loss, options: as above, schedule unused. */
-FK_API fk_status fk_softmax_cross_entropy(fk_context* context, const fk_cut_cross_entropy_options* options,
-                                          DLTensor* logits, const DLTensor* targets, DLTensor* loss) FK_NOEXCEPT;
+ * the gradient of the loss with respect to them (zeros at ignored rows). targets, loss, options: as above, no schedule. */
+FK_API fk_status fk_softmax_cross_entropy(fk_context* context, const fk_cut_cross_entropy_options* options, DLTensor* logits,
+                                          const DLTensor* targets, DLTensor* loss) FK_NOEXCEPT;
 
 /* ---- Attention --------------------------------------------------------------------------------------------------- */
 /* Dao, "FlashAttention-2", 2023. For each batch and head:  output = softmax(scale * q k^T + mask) v, no score matrix stored.
@@ -244,8 +244,8 @@ FK_API fk_status fk_attention_forward(fk_context* context, const fk_attention_op
 /* d_q, d_k, d_v (shaped like q, k, v) are overwritten. output and log_sum_exp are forward's. */
 FK_API fk_status fk_attention_backward(fk_context* context, const fk_attention_options* options, const DLTensor* q,
                                        const DLTensor* k, const DLTensor* v, const DLTensor* output,
-                                       const DLTensor* log_sum_exp, const DLTensor* d_output, DLTensor* d_q,
-                                       DLTensor* d_k, DLTensor* d_v) FK_NOEXCEPT;
+                                       const DLTensor* log_sum_exp, const DLTensor* d_output, DLTensor* d_q, DLTensor* d_k,
+                                       DLTensor* d_v) FK_NOEXCEPT;
 
 /* Bytes of workspace of forward and backward (either pointer may be NULL) for these arguments. */
 FK_API fk_status fk_attention_workspace_size(fk_context* context, const fk_attention_options* options, const DLTensor* q,
@@ -277,16 +277,16 @@ FK_API fk_status fk_swiglu_forward(fk_context* context, const DLTensor* gate, co
                                    DLTensor* output) FK_NOEXCEPT;
 
 /* d_gate may be gate or d_output, d_up may be up or d_output; d_gate and d_up are two arrays. */
-FK_API fk_status fk_swiglu_backward(fk_context* context, const DLTensor* gate, const DLTensor* up,
-                                    const DLTensor* d_output, DLTensor* d_gate, DLTensor* d_up) FK_NOEXCEPT;
+FK_API fk_status fk_swiglu_backward(fk_context* context, const DLTensor* gate, const DLTensor* up, const DLTensor* d_output,
+                                    DLTensor* d_gate, DLTensor* d_up) FK_NOEXCEPT;
 
 typedef struct {
   uint32_t struct_size;
-  int32_t interleaved;     /* 0 (default): pairs (i, i + rotary_dims / 2), as GPT-NeoX and Llama; 1: pairs (2i, 2i + 1)      */
-  int32_t inverse;         /* 0 (default); 1: rotate by the negative angle, which is the backward pass                       */
-  int32_t rotary_dims;     /* 0 (default): all D; otherwise even, 2..D: the first rotary_dims rotate, the rest are copied    */
-  int64_t position_offset; /* 0; added to every position                                                                    */
-  float base;              /* 10000; finite, > 0                                                                            */
+  int32_t interleaved;     /* 0 (default): pairs (i, i + rotary_dims / 2), as GPT-NeoX and Llama; 1: pairs (2i, 2i + 1) */
+  int32_t inverse;         /* 0 (default); 1: rotate by the negative angle, which is the backward pass */
+  int32_t rotary_dims;     /* 0 (default): all D; otherwise even, 2..D: the first rotary_dims rotate, the rest are copied */
+  int64_t position_offset; /* 0; added to every position */
+  float base;              /* 10000; finite, > 0 */
 } fk_rotary_embedding_options;
 
 FK_API void fk_rotary_embedding_options_init(fk_rotary_embedding_options* options) FK_NOEXCEPT;
@@ -306,13 +306,13 @@ FK_API fk_status fk_embedding_scatter_add(fk_context* context, const DLTensor* d
 
 typedef struct {
   uint32_t struct_size;
-  float learning_rate; /* 1e-3; finite */
-  float beta1;         /* 0.9;   in [0, 1) */
-  float beta2;         /* 0.999; in [0, 1) */
-  float epsilon;       /* 1e-8;  finite, >= 0 */
-  float weight_decay;  /* 0.01;  finite; decoupled: parameter *= 1 - learning_rate * weight_decay */
+  float learning_rate;  /* 1e-3; finite */
+  float beta1;          /* 0.9;   in [0, 1) */
+  float beta2;          /* 0.999; in [0, 1) */
+  float epsilon;        /* 1e-8;  finite, >= 0 */
+  float weight_decay;   /* 0.01;  finite; decoupled: parameter *= 1 - learning_rate * weight_decay */
   float gradient_scale; /* 1; finite; multiplies the gradient first (averaging, clipping) */
-  int64_t step;        /* 1 for the first update; >= 1 */
+  int64_t step;         /* 1 for the first update; >= 1 */
 } fk_adamw_options;
 
 FK_API void fk_adamw_options_init(fk_adamw_options* options) FK_NOEXCEPT;
