@@ -76,7 +76,7 @@ public sealed partial class DocumentationTests
     // Links are relative to their page, paths in backticks to the root of the repository.
     private static IEnumerable<string> LocalTargets(string page)
     {
-        string text = File.ReadAllText(page);
+        string text = CodeBlock().Replace(File.ReadAllText(page), "");
         IEnumerable<string> links = Link().Matches(text).Select(match => match.Groups[1].Value)
             .Where(link => !link.Contains("://", StringComparison.Ordinal))
             .Select(link => Path.Combine(Path.GetDirectoryName(page)!, link));
@@ -93,6 +93,9 @@ public sealed partial class DocumentationTests
     // A code block after a line with nothing but a path; "..." on its own line stands for what is left out.
     [GeneratedRegex(@"^`(?<file>[\w./-]+)`:\n\n```\w+\n(?<text>.*?)```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex Quote();
+
+    [GeneratedRegex(@"^```.*?^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex CodeBlock();
 
     [GeneratedRegex(@"\]\(([^)#]+)[^)]*\)")]
     private static partial Regex Link();
