@@ -6,7 +6,7 @@ namespace FusedKernels.Packaging.Tests;
 /// <summary>Runs a program to its end and keeps what it printed.</summary>
 internal static class Tool
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
 
     internal sealed record Result(int ExitCode, string Output, string Errors)
     {
