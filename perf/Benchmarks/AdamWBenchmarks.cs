@@ -17,7 +17,8 @@ public class AdamWBenchmarks : OperationBenchmarks
 
     /// <summary>One update.</summary>
     [Benchmark]
-    public void Step() => AdamW.Step(Context, _parameter, _gradient, _firstMoment, _secondMoment, new AdamWOptions { Step = 1 });
+    public void Step() =>
+        AdamW.Step(Context, _parameter, _gradient, _firstMoment, _secondMoment, new AdamWOptions { Step = 1 });
 
     /// <inheritdoc/>
     protected override void Prepare()

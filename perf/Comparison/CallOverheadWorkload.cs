@@ -49,7 +49,10 @@ internal sealed class CallOverheadWorkload(string name, int size) : Workload(nam
         for (int i = 0; i < calls; i++)
         {
             Gemm.Multiply(
-                context, new ReadOnlySpan2D<float>(a, size, size), new ReadOnlySpan2D<float>(b, size, size), new Span2D<float>(c, size, size));
+                context,
+                new ReadOnlySpan2D<float>(a, size, size),
+                new ReadOnlySpan2D<float>(b, size, size),
+                new Span2D<float>(c, size, size));
         }
     }
 }

@@ -10,19 +10,37 @@ internal static class CompareCommand
     /// <summary>The verb with its options.</summary>
     public static Command Create()
     {
-        Option<string> filter = new("--filter") { Description = "Only the workloads whose name contains TEXT.", HelpName = "TEXT" };
-        Option<FileInfo> json = new("--json") { Description = "Also write the figures to FILE as JSON.", HelpName = "FILE" };
-        Option<FileInfo> plot = new("--plot") { Description = "Also draw the shares of the machine's limit to FILE as SVG.", HelpName = "FILE" };
+        Option<string> filter = new("--filter")
+        {
+            Description = "Only the workloads whose name contains TEXT.",
+            HelpName = "TEXT",
+        };
+        Option<FileInfo> json = new("--json")
+        {
+            Description = "Also write the figures to FILE as JSON.",
+            HelpName = "FILE",
+        };
+        Option<FileInfo> plot = new("--plot")
+        {
+            Description = "Also draw the shares of the machine's limit to FILE as SVG.",
+            HelpName = "FILE",
+        };
         Option<int> threads = ThreadsOption();
         Option<string> peers = new("--peers")
         {
-            Description = $"Folder with the run.sh that runs the peers. Default: {PeerSet.EnvironmentVariable}, or ../shared/peers beside the repository.",
+            Description = "Folder with the run.sh that runs the peers. "
+                + $"Default: {PeerSet.EnvironmentVariable}, or ../shared/peers beside the repository.",
             HelpName = "DIR",
         };
         Option<bool> noPeers = new("--no-peers") { Description = "Measure without peers." };
-        Option<bool> quick = new("--quick") { Description = "One short repetition: shows that everything works, the figures mean little." };
+        Option<bool> quick = new("--quick")
+        {
+            Description = "One short repetition: shows that everything works, the figures mean little.",
+        };
         Option<bool> list = new("--list") { Description = "Only list the names." };
-        Command command = new("compare", "Measures side by side: the operators, the machine's limits and, where they are set up, the peers.")
+        const string description =
+            "Measures side by side: the operators, the machine's limits and, where they are set up, the peers.";
+        Command command = new("compare", description)
         {
             filter, json, plot, threads, peers, noPeers, quick, list,
         };
@@ -52,10 +70,19 @@ internal static class CompareCommand
 
     /// <summary>The number of threads, for every verb that makes a context.</summary>
     public static Option<int> ThreadsOption() =>
-        new("--threads") { Description = "Threads of the library, the machine's loops and the peers. Default: all processors.", HelpName = "N" };
+        new("--threads")
+        {
+            Description = "Threads of the library, the machine's loops and the peers. Default: all processors.",
+            HelpName = "N",
+        };
 
     private static List<Measurement> Measure(
-        IReadOnlyList<Workload> workloads, CompareSettings settings, int threads, string? peersFolder, bool withPeers, IAnsiConsole console)
+        IReadOnlyList<Workload> workloads,
+        CompareSettings settings,
+        int threads,
+        string? peersFolder,
+        bool withPeers,
+        IAnsiConsole console)
     {
         List<Measurement> measurements = [];
         List<string> notes = [];
@@ -69,7 +96,8 @@ internal static class CompareCommand
             }
 
             start.Increment(1);
-            ProgressTask[] tasks = [.. workloads.Select(w => progress.AddTask(Markup.Escape(w.Name), false, w.Steps(session)))];
+            ProgressTask[] tasks =
+                [.. workloads.Select(w => progress.AddTask(Markup.Escape(w.Name), false, w.Steps(session)))];
             foreach ((Workload workload, ProgressTask task) in workloads.Zip(tasks))
             {
                 task.StartTask();

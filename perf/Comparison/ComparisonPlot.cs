@@ -20,9 +20,12 @@ internal static class ComparisonPlot
             [.. measurements.Where(m => m.Unit is Units.OfPeak or Units.OfBandwidth).GroupBy(m => m.Name)];
         int height = Top + (workloads.Count * RowHeight) + 20;
         StringBuilder svg = new();
-        Line(svg, $"<svg xmlns='http://www.w3.org/2000/svg' width='{LabelWidth + BarsWidth + 60}' height='{height}' font-family='sans-serif' font-size='13'>");
+        Line(svg, $"<svg xmlns='http://www.w3.org/2000/svg' width='{LabelWidth + BarsWidth + 60}' height='{height}'");
+        Line(svg, $" font-family='sans-serif' font-size='13'>");
         Line(svg, $"<rect width='100%' height='100%' fill='white'/>");
-        Line(svg, $"<text x='10' y='20'>Share of the machine's measured limit. Bar: FusedKernels. Circle: a peer. Red line: the demand.</text>");
+        const string title =
+            "Share of the machine's measured limit. Bar: FusedKernels. Circle: a peer. Red line: the demand.";
+        Line(svg, $"<text x='10' y='20'>{title}</text>");
         for (int tenth = 0; tenth <= 10; tenth += 2)
         {
             double x = X(tenth / 10.0);
@@ -44,17 +47,22 @@ internal static class ComparisonPlot
     {
         Measurement own = measurements[0];
         double middle = y + (BarHeight / 2.0);
-        Line(svg, $"<text x='{LabelWidth - 10}' y='{middle + 5}' text-anchor='end'>{SecurityElement.Escape(own.Name)}</text>");
-        Line(svg, $"<rect x='{LabelWidth}' y='{y}' width='{X(own.Value) - LabelWidth:0.#}' height='{BarHeight}' fill='#4c78a8'/>");
+        string name = SecurityElement.Escape(own.Name);
+        double width = X(own.Value) - LabelWidth;
+        Line(svg, $"<text x='{LabelWidth - 10}' y='{middle + 5}' text-anchor='end'>{name}</text>");
+        Line(svg, $"<rect x='{LabelWidth}' y='{y}' width='{width:0.#}' height='{BarHeight}' fill='#4c78a8'/>");
         Line(svg, $"<text x='{LabelWidth + BarsWidth + 16}' y='{middle + 5}'>{own.Value:0.00}</text>");
         foreach (Measurement peer in measurements.Where(m => m.PeerValue is not null))
         {
-            Line(svg, $"<circle cx='{X(peer.PeerValue!.Value):0.#}' cy='{middle}' r='5' fill='#f58518' stroke='white'><title>{SecurityElement.Escape(peer.Peer)}</title></circle>");
+            Line(svg, $"<circle cx='{X(peer.PeerValue!.Value):0.#}' cy='{middle}' r='5' fill='#f58518' stroke='white'>");
+            Line(svg, $"<title>{SecurityElement.Escape(peer.Peer)}</title></circle>");
         }
 
         if (own.Demand is { } demand)
         {
-            Line(svg, $"<line x1='{X(demand.Limit):0.#}' x2='{X(demand.Limit):0.#}' y1='{y - 4}' y2='{y + BarHeight + 4}' stroke='#d62728' stroke-width='2'/>");
+            double x = X(demand.Limit);
+            Line(svg, $"<line x1='{x:0.#}' x2='{x:0.#}' y1='{y - 4}' y2='{y + BarHeight + 4}'");
+            Line(svg, $" stroke='#d62728' stroke-width='2'/>");
         }
     }
 

@@ -27,7 +27,7 @@ internal sealed class ComparisonSession : IDisposable
     /// <summary>The threads of the library, the machine's loops and the peers.</summary>
     public int Threads => Context.Threads;
 
-    /// <summary>The peers that every workload with a request for them is compared with; none before <see cref="StartPeers"/>.</summary>
+    /// <summary>What every workload with a peer request is compared with; none before <see cref="StartPeers"/>.</summary>
     public IReadOnlyList<PeerProcess> Peers => _peers?.Processes ?? [];
 
     /// <summary>Called after each step that takes a while.</summary>

@@ -19,7 +19,8 @@ internal static class ComparisonTable
         Measurement? above = null;
         foreach (Measurement measurement in measurements)
         {
-            bool isSameFigure = above is not null && above with { Peer = measurement.Peer, PeerValue = measurement.PeerValue } == measurement;
+            bool isSameFigure = above is not null
+                && above with { Peer = measurement.Peer, PeerValue = measurement.PeerValue } == measurement;
             _ = table.AddRow(
                 new Text(measurement.Name == above?.Name ? "" : measurement.Name),
                 new Text(isSameFigure ? "" : measurement.Unit),

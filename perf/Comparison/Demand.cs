@@ -9,5 +9,6 @@ internal sealed record Demand(string Unit, double Limit)
     public bool IsMetBy(double value) => Units.MoreIsBetter(Unit) ? value >= Limit : value <= Limit;
 
     /// <inheritdoc/>
-    public override string ToString() => FormattableString.Invariant($"{(Units.MoreIsBetter(Unit) ? "≥" : "≤")} {Limit}");
+    public override string ToString() =>
+        FormattableString.Invariant($"{(Units.MoreIsBetter(Unit) ? "≥" : "≤")} {Limit}");
 }

@@ -41,7 +41,8 @@ internal static class PeakMemory
 
     private static double PeakBytesOfChild(string workload, int threads, params string[] options)
     {
-        string program = Path.ChangeExtension(typeof(PeakMemory).Assembly.Location, OperatingSystem.IsWindows() ? ".exe" : null);
+        string? extension = OperatingSystem.IsWindows() ? ".exe" : null;
+        string program = Path.ChangeExtension(typeof(PeakMemory).Assembly.Location, extension);
         string[] arguments = [Verb, workload, "--threads", threads.ToString(CultureInfo.InvariantCulture), .. options];
         using Process child = Process.Start(new ProcessStartInfo(program, arguments)
         {

@@ -27,7 +27,8 @@ internal static class Statistics
         if (numerators.Count != denominators.Count)
         {
             throw new ArgumentException(
-                $"Ratios need pairs, got {numerators.Count} numerators and {denominators.Count} denominators.", nameof(denominators));
+                $"Ratios need pairs, got {numerators.Count} numerators and {denominators.Count} denominators.",
+                nameof(denominators));
         }
 
         return Median(numerators.Zip(denominators, (numerator, denominator) => numerator / denominator));

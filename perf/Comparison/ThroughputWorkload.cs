@@ -8,7 +8,7 @@ namespace FusedKernels.Perf.Comparison;
 /// <summary>An operator on one shape, measured against one of the machine's limits and against the peers.</summary>
 /// <param name="name">The name in the report.</param>
 /// <param name="work">Floating-point operations of one run, or bytes where <see cref="LimitedByMemory"/> is set.</param>
-/// <param name="prepare">Allocates and touches inputs and outputs, nothing else, and returns what runs the operator once.</param>
+/// <param name="prepare">See <see cref="Prepare"/>.</param>
 internal sealed class ThroughputWorkload(string name, double work, Func<FusedContext, Action> prepare) : Workload(name)
 {
     /// <summary>Measured against the read bandwidth instead of the FMA peak.</summary>

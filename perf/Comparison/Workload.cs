@@ -17,7 +17,8 @@ internal abstract class Workload(string name)
     public abstract IReadOnlyList<Measurement> Measure(ComparisonSession session);
 
     /// <summary>A figure of this workload with the demand that belongs to it.</summary>
-    protected Measurement Report(string unit, double value, string? peer = null, double? peerValue = null, string detail = "") =>
+    protected Measurement Report(
+        string unit, double value, string? peer = null, double? peerValue = null, string detail = "") =>
         new(Name, value, unit, peer, peerValue)
         {
             Detail = detail,

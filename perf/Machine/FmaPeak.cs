@@ -47,8 +47,9 @@ internal sealed class FmaPeak : IMachineLoop
     private static float Chains512()
     {
         Vector512<float> factor = Vector512.Create(Factor), addend = Vector512.Create(Addend);
-        Vector512<float> c0 = addend, c1 = c0 + addend, c2 = c1 + addend, c3 = c2 + addend, c4 = c3 + addend, c5 = c4 + addend;
-        Vector512<float> c6 = c5 + addend, c7 = c6 + addend, c8 = c7 + addend, c9 = c8 + addend, c10 = c9 + addend, c11 = c10 + addend;
+        Vector512<float> c0 = addend, c1 = c0 + addend, c2 = c1 + addend, c3 = c2 + addend;
+        Vector512<float> c4 = c3 + addend, c5 = c4 + addend, c6 = c5 + addend, c7 = c6 + addend;
+        Vector512<float> c8 = c7 + addend, c9 = c8 + addend, c10 = c9 + addend, c11 = c10 + addend;
         for (int i = 0; i < IterationsPerStep; i++)
         {
             c0 = Avx512F.FusedMultiplyAdd(c0, factor, addend);
@@ -72,8 +73,9 @@ internal sealed class FmaPeak : IMachineLoop
     private static float Chains256()
     {
         Vector256<float> factor = Vector256.Create(Factor), addend = Vector256.Create(Addend);
-        Vector256<float> c0 = addend, c1 = c0 + addend, c2 = c1 + addend, c3 = c2 + addend, c4 = c3 + addend, c5 = c4 + addend;
-        Vector256<float> c6 = c5 + addend, c7 = c6 + addend, c8 = c7 + addend, c9 = c8 + addend, c10 = c9 + addend, c11 = c10 + addend;
+        Vector256<float> c0 = addend, c1 = c0 + addend, c2 = c1 + addend, c3 = c2 + addend;
+        Vector256<float> c4 = c3 + addend, c5 = c4 + addend, c6 = c5 + addend, c7 = c6 + addend;
+        Vector256<float> c8 = c7 + addend, c9 = c8 + addend, c10 = c9 + addend, c11 = c10 + addend;
         for (int i = 0; i < IterationsPerStep; i++)
         {
             c0 = Fma.MultiplyAdd(c0, factor, addend);
@@ -93,13 +95,15 @@ internal sealed class FmaPeak : IMachineLoop
         return Vector256.Sum(c0 + c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9 + c10 + c11);
     }
 
-    // MultiplyAddEstimate is a fused multiply-add on Arm and a multiply and an add on x86-64 without FMA: two flops either way.
+    // MultiplyAddEstimate is a fused multiply-add on Arm and a multiply and an add on x86-64 without FMA: two flops either
+    // way.
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static float Chains128()
     {
         Vector128<float> factor = Vector128.Create(Factor), addend = Vector128.Create(Addend);
-        Vector128<float> c0 = addend, c1 = c0 + addend, c2 = c1 + addend, c3 = c2 + addend, c4 = c3 + addend, c5 = c4 + addend;
-        Vector128<float> c6 = c5 + addend, c7 = c6 + addend, c8 = c7 + addend, c9 = c8 + addend, c10 = c9 + addend, c11 = c10 + addend;
+        Vector128<float> c0 = addend, c1 = c0 + addend, c2 = c1 + addend, c3 = c2 + addend;
+        Vector128<float> c4 = c3 + addend, c5 = c4 + addend, c6 = c5 + addend, c7 = c6 + addend;
+        Vector128<float> c8 = c7 + addend, c9 = c8 + addend, c10 = c9 + addend, c11 = c10 + addend;
         for (int i = 0; i < IterationsPerStep; i++)
         {
             c0 = Vector128.MultiplyAddEstimate(c0, factor, addend);

@@ -5,7 +5,9 @@ using System.Runtime.Intrinsics;
 
 namespace FusedKernels.Perf.Machine;
 
-/// <summary>The machine's read-only memory bandwidth: every thread sums its own part of a buffer that no cache holds.</summary>
+/// <summary>
+/// The machine's read-only memory bandwidth: every thread sums its own part of a buffer that no cache holds.
+/// </summary>
 internal sealed unsafe class ReadBandwidth : IMachineLoop, IDisposable
 {
     private const int BlockBytes = 8 * 32;            // eight accumulators of 256 bits
@@ -64,7 +66,7 @@ internal sealed unsafe class ReadBandwidth : IMachineLoop, IDisposable
     internal static long ParseSize(string text)
     {
         ReadOnlySpan<char> size = text.AsSpan().Trim();
-        int shift = size.EndsWith("K", StringComparison.Ordinal) ? 10 : size.EndsWith("M", StringComparison.Ordinal) ? 20 : 0;
+        int shift = size[^1] == 'K' ? 10 : size[^1] == 'M' ? 20 : 0;
         return long.Parse(shift == 0 ? size : size[..^1], CultureInfo.InvariantCulture) << shift;
     }
 

@@ -68,7 +68,8 @@ internal static class AttentionOperation
     {
         string mask = causal ? "causal" : "full";
         double forwardFlops = 4.0 * b * h * s * s * d * (causal ? 0.5 : 1);
-        return new($"attention f32 B{b} H{h} S{s} d{d} {mask} {direction}", forwards * forwardFlops, context => prepare(context, b, h, s, d, causal))
+        string name = $"attention f32 B{b} H{h} S{s} d{d} {mask} {direction}";
+        return new(name, forwards * forwardFlops, context => prepare(context, b, h, s, d, causal))
         {
             ReportsMemory = reportsMemory,
             PeerRequest = $"attention {b} {h} {s} {d} {mask} {direction}",

@@ -40,7 +40,14 @@ internal static class CutCrossEntropyOperation
     }
 
     private static ThroughputWorkload Workload(
-        string name, string direction, int passes, int n, int v, int d, Func<FusedContext, int, int, int, Action> prepare, Demand[] demands) =>
+        string name,
+        string direction,
+        int passes,
+        int n,
+        int v,
+        int d,
+        Func<FusedContext, int, int, int, Action> prepare,
+        Demand[] demands) =>
         new($"cce f32 N{n} V{v} D{d} {name}", passes * 2.0 * n * v * d, context => prepare(context, n, v, d))
         {
             ReportsMemory = true,

@@ -8,7 +8,7 @@ internal static class RmsNormOperation
 {
     /// <summary>Forward as a workload of the comparison, measured against the read bandwidth.</summary>
     public static ThroughputWorkload Forward(int rows, int d) =>
-        new($"rms_norm f32 {rows}x{d} forward", 2.0 * sizeof(float) * rows * d, context => PrepareForward(context, rows, d))
+        new($"rms_norm f32 {rows}x{d} forward", 2.0 * sizeof(float) * rows * d, c => PrepareForward(c, rows, d))
         {
             LimitedByMemory = true,
         };

@@ -13,14 +13,14 @@ internal sealed class PeerProcess : IDisposable
     /// <summary>The slowest answer is the first import of a large library from a cold disk.</summary>
     private static readonly TimeSpan AnswerLimit = TimeSpan.FromMinutes(5);
 
-    /// <summary>OpenMP's and OpenBLAS's workers spin for up to some 30 ms after a call and would slow down what follows.</summary>
+    /// <summary>OpenMP's and OpenBLAS's workers spin for some 30 ms after a call and would slow down what follows.</summary>
     private static readonly TimeSpan SettleTime = TimeSpan.FromMilliseconds(100);
 
     private readonly Process _process;
     private readonly StringBuilder _errors = new();
 
     /// <summary>Starts the peer and waits until it listens.</summary>
-    /// <param name="runner">Runs a Python script with the peers: <c>runner SCRIPT ARGUMENT...</c>, BLAS from PEERS_BLAS.</param>
+    /// <param name="runner">Runs a Python script: <c>runner SCRIPT ARGUMENT...</c>, with the BLAS of PEERS_BLAS.</param>
     /// <param name="blas">The BLAS library that it should use: <c>openblas</c> or <c>mkl</c>.</param>
     /// <param name="threads">How many threads it should use.</param>
     /// <exception cref="PeerException">It does not start: the message holds what it printed.</exception>

@@ -1,3 +1,5 @@
+using System.ComponentModel;
+
 namespace FusedKernels.Perf.Peers;
 
 /// <summary>The peers that are set up on this machine: one process per BLAS library.</summary>
@@ -38,7 +40,7 @@ internal sealed class PeerSet : IDisposable
                 set._processes.Add(new PeerProcess(runner!, blas, threads));
             }
         }
-        catch (Exception exception) when (asked is null && exception is PeerException or System.ComponentModel.Win32Exception)
+        catch (Exception exception) when (asked is null && exception is PeerException or Win32Exception)
         {
             set.Dispose();
             note($"No peers: {exception.Message}");
@@ -66,7 +68,8 @@ internal sealed class PeerSet : IDisposable
             string runner = Path.Combine(Path.GetFullPath(asked), RunnerName);
             return File.Exists(runner)
                 ? runner
-                : throw new PeerException($"The peers' folder '{asked}' holds no {RunnerName}. Name the folder that does, or none.");
+                : throw new PeerException(
+                    $"The peers' folder '{asked}' holds no {RunnerName}. Name the folder that does, or none.");
         }
 
         for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)

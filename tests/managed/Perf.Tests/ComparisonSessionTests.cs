@@ -116,5 +116,6 @@ public sealed class ComparisonSessionTests
         MakeExecutable();
     }
 
-    private void MakeExecutable() => File.SetUnixFileMode(Runner, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+    private void MakeExecutable() =>
+        File.SetUnixFileMode(Runner, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 }

@@ -21,7 +21,8 @@ public sealed class MeasurementTests
         foreach (JsonElement entry in entries)
         {
             CollectionAssert.AreEquivalent(
-                (string[])["name", "value", "unit", "peer", "peer_value"], entry.EnumerateObject().Select(field => field.Name).ToArray());
+                (string[])["name", "value", "unit", "peer", "peer_value"],
+                entry.EnumerateObject().Select(field => field.Name).ToArray());
         }
 
         Assert.AreEqual("gemm", entries[0].GetProperty("name").GetString());
