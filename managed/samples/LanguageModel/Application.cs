@@ -36,6 +36,11 @@ internal sealed class Application(CommandLineOptions options)
             throw new UserException($"The checkpoint '{options.CheckpointPath}' belongs to another text. Nothing was changed.");
         }
 
+        IReadOnlyList<Baseline> baselines = Baseline.MeasureAll(text);
+
+        // The text's strings and the n-gram tables are garbage now; the model should use their memory, not add to it.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+
         using FusedContext context = FusedContext.Cpu(options.Threads);
         int vocabularySize = text.Vocabulary.Count;
         Trainer trainer = new(context, settings, vocabularySize, text.Training, Trainer.CreateLossHead(settings, vocabularySize));
@@ -53,16 +58,16 @@ internal sealed class Application(CommandLineOptions options)
         TrainingHistory history = checkpoint?.Header.History ?? new TrainingHistory();
         bool finished = Train(trainer, settings, text, history);
         EvaluationSet evaluation = new(text.Validation, settings.Context, (long)settings.Steps * settings.TokensPerStep / 4);
-        List<(string Model, double Perplexity)> perplexities = NGramPerplexities(text, evaluation);
-        WritePlot(history, perplexities);
+        List<(string Model, double Loss)> losses = [.. baselines.Select(model => (model.Name, evaluation.MeanLoss(model.TokenLosses)))];
+        WritePlot(history, losses);
         if (!finished)
         {
             Console.WriteLine($"Stopped after step {trainer.StepsDone} of {settings.Steps}. Go on with --resume.");
             return Interrupted;
         }
 
-        perplexities.Add(("transformer", Math.Exp(trainer.Evaluate(evaluation))));
-        FinalReport.WritePerplexities(perplexities, evaluation.TokenCount);
+        losses.Add(("transformer", trainer.Evaluate(evaluation)));
+        FinalReport.WritePerplexities(losses, evaluation.TokenCount);
         FinalReport.WriteMemory(settings, vocabularySize);
         WriteSample(new Generator(context, trainer.Model, text.Vocabulary, settings.Context, settings.Seed));
         if (!options.NoCompare)
@@ -116,14 +121,6 @@ internal sealed class Application(CommandLineOptions options)
         return options.Minutes is null ? Math.Min(steps, settings.Steps) : steps;
     }
 
-    private static List<(string Model, double Perplexity)> NGramPerplexities(TextData text, EvaluationSet evaluation)
-    {
-        int size = text.Vocabulary.Count;
-        INGramModel[] models =
-            [new UnigramModel(text.Training, size), new AddOneBigramModel(text.Training, size), new KneserNeyTrigramModel(text.Training, size)];
-        return [.. models.Select(model => (model.Name, evaluation.Perplexity(model.Probability)))];
-    }
-
     private static void WriteTextSummary(TextData text)
     {
         double unknown = text.Validation.Count(token => token == Vocabulary.Unknown) / (double)text.Validation.Length;
@@ -145,7 +142,7 @@ internal sealed class Application(CommandLineOptions options)
             $"Training: --steps {settings.Steps} --seed {settings.Seed} of {Units.Count(settings.TokensPerStep)} tokens ({epochs:F2} passes over the text)."));
     }
 
-    private void WritePlot(TrainingHistory history, IEnumerable<(string Model, double Perplexity)> references)
+    private void WritePlot(TrainingHistory history, IReadOnlyList<(string Model, double Loss)> references)
     {
         if (history.TrainingLosses.Count == 0)
         {
@@ -153,7 +150,7 @@ internal sealed class Application(CommandLineOptions options)
         }
 
         string path = Path.Combine(options.Output, "loss.svg");
-        File.WriteAllText(path, LossPlot.Draw(history, [.. references.Select(reference => (reference.Model, Math.Log(reference.Perplexity)))]));
+        File.WriteAllText(path, LossPlot.Draw(history, references));
         Console.WriteLine($"Loss curves: {path}   checkpoint: {options.CheckpointPath}");
     }
 

@@ -33,19 +33,20 @@ internal sealed class EvaluationSet
 
     public ReadOnlySpan<int> WindowTargets(int window) => Targets(_starts[window]);
 
-    /// <summary>Calls <paramref name="predict"/> with each token and the two before it, and returns exp of the mean of -log of its results.</summary>
-    public double Perplexity(Func<int, int, int, double> predict)
+    /// <summary>The mean of the losses of the tokens to predict.</summary>
+    /// <param name="tokenLosses">One for each token of the whole stream.</param>
+    public double MeanLoss(ReadOnlySpan<double> tokenLosses)
     {
         double sum = 0;
         foreach (int start in _starts)
         {
-            for (int i = start + 1; i <= start + Targets(start).Length; i++)
+            foreach (double loss in tokenLosses.Slice(start + 1, Targets(start).Length))
             {
-                sum -= Math.Log(predict(_stream[Math.Max(i - 2, 0)], _stream[i - 1], _stream[i]));
+                sum += loss;
             }
         }
 
-        return Math.Exp(sum / TokenCount);
+        return sum / TokenCount;
     }
 
     private ReadOnlySpan<int> Targets(int start) =>

@@ -7,14 +7,14 @@ namespace LanguageModel.Report;
 /// <summary>Prints what a run has achieved.</summary>
 internal static class FinalReport
 {
-    /// <param name="perplexities">Model names with their perplexities on the same tokens.</param>
+    /// <param name="losses">Model names with their mean losses on the same tokens, in nats.</param>
     /// <param name="tokens">How many tokens these are.</param>
-    public static void WritePerplexities(IEnumerable<(string Model, double Perplexity)> perplexities, int tokens)
+    public static void WritePerplexities(IEnumerable<(string Model, double Loss)> losses, int tokens)
     {
         Table table = NewTable("model", $"perplexity of the same {Units.Count(tokens)} validation tokens");
-        foreach ((string model, double perplexity) in perplexities)
+        foreach ((string model, double loss) in losses)
         {
-            AddRow(table, model, perplexity.ToString("N1", CultureInfo.InvariantCulture));
+            AddRow(table, model, Math.Exp(loss).ToString("N1", CultureInfo.InvariantCulture));
         }
 
         AnsiConsole.Write(table);

@@ -36,17 +36,10 @@ public sealed class EvaluationSetTests
     }
 
     [TestMethod]
-    public void Perplexity_is_the_inverse_geometric_mean_of_the_probabilities()
+    public void The_mean_loss_counts_the_tokens_of_the_windows()
     {
-        EvaluationSet set = new([7, 8, 9, 8], windowLength: 2, tokens: long.MaxValue);
-        List<(int, int, int)> asked = [];
-        double perplexity = set.Perplexity((beforePrevious, previous, token) =>
-        {
-            asked.Add((beforePrevious, previous, token));
-            return token == 9 ? 0.5 : 0.25;
-        });
-
-        CollectionAssert.AreEqual(new[] { (7, 7, 8), (7, 8, 9), (8, 9, 8) }, asked);
-        Assert.AreEqual(Math.Pow(0.25 * 0.5 * 0.25, -1 / 3.0), perplexity, 1e-12);
+        double[] losses = [.. Enumerable.Range(0, Stream.Length).Select(i => (double)i)];
+        Assert.AreEqual(12, new EvaluationSet(Stream, windowLength: 5, tokens: long.MaxValue).MeanLoss(losses));
+        Assert.AreEqual((1 + 2 + 3 + 4 + 5 + 11 + 12 + 13 + 14 + 15) / 10.0, new EvaluationSet(Stream, windowLength: 5, tokens: 6).MeanLoss(losses));
     }
 }

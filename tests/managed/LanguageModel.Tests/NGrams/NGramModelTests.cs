@@ -126,16 +126,33 @@ public sealed class NGramModelTests
     [TestMethod]
     public void Better_models_predict_real_text_better()
     {
-        Corpus corpus = Corpus.Load(TextFiles.FindApiReference());
-        Vocabulary vocabulary = Vocabulary.Build(corpus.Training, 16384);
-        int[] training = vocabulary.Encode(corpus.Training);
-        EvaluationSet validation = new(vocabulary.Encode(corpus.Validation), 128, long.MaxValue);
+        IReadOnlyList<Baseline> baselines = Baseline.MeasureAll(TextData.Load(path: null, vocabularyCap: 16384));
+        double[] perplexities = [.. baselines.Select(baseline => Math.Exp(baseline.TokenLosses.Skip(1).Average()))];
 
-        double unigram = validation.Perplexity(new UnigramModel(training, vocabulary.Count).Probability);
-        double bigram = validation.Perplexity(new AddOneBigramModel(training, vocabulary.Count).Probability);
-        double kneserNey = validation.Perplexity(new KneserNeyTrigramModel(training, vocabulary.Count).Probability);
+        Assert.IsLessThan(perplexities[0], perplexities[1]);
+        Assert.IsLessThan(perplexities[1] / 2, perplexities[2]);
+    }
 
-        Assert.IsLessThan(unigram, bigram);
-        Assert.IsLessThan(bigram / 2, kneserNey);
+    [TestMethod]
+    public void A_baseline_asks_for_each_token_after_the_two_before_it()
+    {
+        Recorder recorder = new();
+        Baseline baseline = Baseline.Measure(recorder, [7, 8, 9, 8]);
+
+        CollectionAssert.AreEqual(new[] { (7, 7, 8), (7, 8, 9), (8, 9, 8) }, recorder.Asked);
+        CollectionAssert.AreEqual(new[] { 0, Math.Log(4), Math.Log(2), Math.Log(4) }, baseline.TokenLosses);
+    }
+
+    private sealed class Recorder : INGramModel
+    {
+        public List<(int, int, int)> Asked { get; } = [];
+
+        public string Name => "recorder";
+
+        public double Probability(int beforePrevious, int previous, int token)
+        {
+            Asked.Add((beforePrevious, previous, token));
+            return token == 9 ? 0.5 : 0.25;
+        }
     }
 }
