@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "core/integers.h"
 #include "core/tensor.h"
 #include "core/thread_pool.h"
 #include "cpu/engine/micro_kernel-inl.h"
@@ -24,8 +25,6 @@ struct Range {
   bool empty() const { return begin >= end; }
   Range intersect(Range other) const { return {std::max(begin, other.begin), std::min(end, other.end)}; }
 };
-
-inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // `items` cut into the fewest panels of at most kBroadcastPanel, as equal as they come: 128 gives 10 panels of 13 and 11
 // rather than 9 of 14 and one of 2, which would wait for its additions.

@@ -5,14 +5,13 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/integers.h"
 #include "core/thread_pool.h"
 
 namespace fk::cpu::FK_ISA {
 
 // 64 KiB of floats: some ten microseconds of work, against the few that waking a worker takes.
 constexpr int64_t kTaskElements = 16384;
-
-inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // body(begin, end, slot) for blocks of whole rows, each row standing for `rowElements` elements of work.
 template <class Body>

@@ -1,6 +1,7 @@
 // The oracles' own gradients against central differences of their own forward pass, in double.
 #include "oracles/attention.h"
 #include "oracles/cut_cross_entropy.h"
+#include "oracles/finite_differences.h"
 #include "oracles/gemm.h"
 #include "oracles/siglip.h"
 #include "support.h"
@@ -15,22 +16,6 @@ Dense<double> randomDense(int64_t rows, int64_t columns, Random& random) {
   Dense<double> result(rows, columns);
   for (double& value : result.values) value = random.uniform(-1, 1);
   return result;
-}
-
-// f's gradient at `parameter`, by differences whose error is about step^2 + 1e-16 / step.
-template <class Function>
-void expectGradient(Dense<double>& parameter, const Dense<double>& gradient, Function&& f) {
-  const double step = 1e-5;
-  ASSERT_EQ(parameter.values.size(), gradient.values.size());
-  for (size_t i = 0; i < parameter.values.size(); ++i) {
-    const double saved = parameter.values[i];
-    parameter.values[i] = saved + step;
-    const double above = f();
-    parameter.values[i] = saved - step;
-    const double below = f();
-    parameter.values[i] = saved;
-    EXPECT_NEAR(gradient.values[i], (above - below) / (2 * step), 1e-8) << "element " << i;
-  }
 }
 
 TEST(Oracles, GemmOfIntegers) {
@@ -56,8 +41,8 @@ TEST(Oracles, CutCrossEntropyGradientIsTheDerivativeOfItsLoss) {
       const auto result = oracle::cutCrossEntropy<double>(problem);
       return std::inner_product(result.loss.begin(), result.loss.end(), problem.gradLoss.begin(), 0.0);
     };
-    expectGradient(problem.embeddings, gradient.dEmbeddings, weightedLoss);
-    expectGradient(problem.classifier, gradient.dClassifier, weightedLoss);
+    expectGradient(problem.embeddings.values, gradient.dEmbeddings.values, weightedLoss);
+    expectGradient(problem.classifier.values, gradient.dClassifier.values, weightedLoss);
   }
 }
 
@@ -77,9 +62,9 @@ TEST(Oracles, AttentionGradientIsTheDerivativeOfItsOutput) {
         const auto output = oracle::attention<double>(problem).output.values;
         return std::inner_product(output.begin(), output.end(), problem.dOutput.values.begin(), 0.0);
       };
-      expectGradient(problem.q, gradient.dQ, weightedOutput);
-      expectGradient(problem.k, gradient.dK, weightedOutput);
-      expectGradient(problem.v, gradient.dV, weightedOutput);
+      expectGradient(problem.q.values, gradient.dQ.values, weightedOutput);
+      expectGradient(problem.k.values, gradient.dK.values, weightedOutput);
+      expectGradient(problem.v.values, gradient.dV.values, weightedOutput);
     }
   }
 }
@@ -89,8 +74,8 @@ TEST(Oracles, SiglipGradientIsTheDerivativeOfItsLoss) {
   Dense<double> x = randomDense(4, 3, random), y = randomDense(6, 3, random);
   const auto loss = [&] { return oracle::siglip<double>(x, y, 2.5, -0.7).loss; };
   const auto gradient = oracle::siglip<double>(x, y, 2.5, -0.7);
-  expectGradient(x, gradient.dX, loss);
-  expectGradient(y, gradient.dY, loss);
+  expectGradient(x.values, gradient.dX.values, loss);
+  expectGradient(y.values, gradient.dY.values, loss);
 }
 
 // The error analysis has to hold for float32 arithmetic (else it refuses correct kernels) and to be tight enough that a
