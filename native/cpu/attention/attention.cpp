@@ -94,13 +94,13 @@ struct ForwardPlan {
 
 struct ForwardBuffers {
   ForwardBuffers(WorkspaceCursor& cursor, const AttentionArguments& a, const ForwardPlan& plan)
-      : scratch(cursor, lanePanelCount(plan.rows), a.q.dim),
+      : scratch(TileScratch::take(cursor, lanePanelCount(plan.rows), a.q.dim)),
         packedRows(cursor.take<float>(plan.rows * a.q.dim)),
         packedValues(cursor.take<float>(kColumnTile * a.v.dim)),
         sums(cursor.take<float>(plan.rows * a.v.dim)),
         panels(cursor.take<Panel>(lanePanelCount(plan.rows))) {}
 
-  ForwardScratch scratch;
+  TileScratch scratch;
   float *packedRows, *packedValues, *sums;
   Panel* panels;
 };

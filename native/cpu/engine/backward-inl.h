@@ -50,11 +50,13 @@ class BackwardSweep {
     packed_ = cursor.take<float>(threads * kPackedTileFloats);
   }
 
-  // Where forward-inl.h's reduceRows can keep the scores of the block that begin() has packed; needs a window of all
-  // columns.
-  ScoreBuffer scores() const { return scores_; }
   PackedRows packedRows() const { return {xRows_, block_, problem_.x.columns}; }
-  float* packedColumns(int slot) const { return packed_ + slot * kPackedTileFloats; }
+
+  // For reduceRows over the block that begin() has packed: scores stay in the panel buffer, where run() finds them. Needs a
+  // window of all columns.
+  TileScratch keptTile(int slot, Range tile) const {
+    return {packedColumns(slot), {scores_.data + tile.begin * kLanePanel, scores_.panelStride}};
+  }
 
   Range block(int64_t index) const { return {index * blockRows_, std::min((index + 1) * blockRows_, problem_.x.rows)}; }
   int64_t blocks() const { return ceilDivide(problem_.x.rows, blockRows_); }
@@ -78,7 +80,7 @@ class BackwardSweep {
     packLanePanels(dZ.transposed(), zDims_, execution);
   }
 
-  // The gradients of a block. scoresKept: reduceRows has left the scores of all columns in scores().
+  // The gradients of a block. scoresKept: reduceRows has left the scores of all columns behind, see keptTile().
   template <class Op>
   void run(const Op& op, bool scoresKept, const Execution& execution) {
     for (int64_t first = 0; first < problem_.y.rows; first += windowColumns_) {
@@ -96,6 +98,8 @@ class BackwardSweep {
   }
 
  private:
+  float* packedColumns(int slot) const { return packed_ + slot * kPackedTileFloats; }
+
   static void clearDepth(float* lanePanels, int64_t panels, int64_t depth, int64_t k) {
     for (int64_t p = 0; p < panels; ++p) std::fill_n(lanePanels + (p * depth + k) * kLanePanel, kLanePanel, 0.0f);
   }

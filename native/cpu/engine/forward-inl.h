@@ -26,24 +26,44 @@ struct ColumnChunks {
   int64_t columns, size, count;
 };
 
-// Per-thread scratch of a forward sweep.
-struct ForwardScratch {
-  ForwardScratch(WorkspaceCursor& cursor, int64_t panels, int64_t depth)
-      : packedColumns(cursor.take<float>(kPackedTileFloats)),
-        scores(ScoreBuffer::forTile(cursor.take<float>(ScoreBuffer::floats(panels, depth)), depth)) {}
+// What a thread needs to compute a tile: room for packed columns, and where the tile's scores go.
+struct TileScratch {
+  static TileScratch take(WorkspaceCursor& cursor, int64_t panels, int64_t depth) {
+    float* packedColumns = cursor.take<float>(kPackedTileFloats);
+    return {packedColumns, ScoreBuffer::forTile(cursor.take<float>(ScoreBuffer::floats(panels, depth)), depth)};
+  }
 
   float* packedColumns;
   ScoreBuffer scores;
 };
 
+// One TileScratch per thread.
+class TileScratches {
+ public:
+  TileScratches(WorkspaceCursor& cursor, int threads, int64_t panels, int64_t depth) : panels_(panels), depth_(depth) {
+    WorkspaceCursor measure;
+    TileScratch::take(measure, panels, depth);
+    bytes_ = static_cast<int64_t>(measure.used());
+    data_ = cursor.take<std::byte>(threads * bytes_);
+  }
+
+  TileScratch operator()(int slot, Range) const {
+    WorkspaceCursor cursor(data_ + slot * bytes_);
+    return TileScratch::take(cursor, panels_, depth_);
+  }
+
+ private:
+  int64_t panels_, depth_, bytes_;
+  std::byte* data_;
+};
+
 inline Range tileAt(int64_t first, int64_t end) { return {first, std::min(first + kColumnTile, end)}; }
 
 // panels[p] becomes the fold of all columns for the rows of lane panel p. `partials` has room for one Panel per chunk and
-// panel, scratch(slot) gives each thread its own. With `keep` (a buffer for all columns of all panels), scores stay there.
+// panel; scratch(slot, tile) is the TileScratch of a thread for a tile.
 template <class Op, class Scratch>
 void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& columns, typename Op::Panel* panels,
-                typename Op::Panel* partials, const Scratch& scratch, const Execution& execution,
-                ScoreBuffer keep = {nullptr, 0}) {
+                typename Op::Panel* partials, const Scratch& scratch, const Execution& execution) {
   const ColumnChunks chunks(columns.rows);
   const int64_t panelCount = x.panels();
   const auto visible = [&](Range rows) { return op.visible(rows); };
@@ -53,10 +73,10 @@ void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& co
     const Range range = chunks[chunk];
     for (int64_t first = range.begin; first < range.end; first += kColumnTile) {
       execution.throwIfCancelled();
-      const ScoreBuffer buffer =
-          keep.data ? ScoreBuffer{keep.data + first * kLanePanel, keep.panelStride} : scratch(slot).scores;
-      forEachScorePanel(x, columns, tileAt(first, range.end), buffer, scratch(slot).packedColumns, visible,
-                        [&](int64_t p, const ScoreTile& tile) { op.fold(states[p], tile); });
+      const Range tile = tileAt(first, range.end);
+      const TileScratch own = scratch(slot, tile);
+      forEachScorePanel(x, columns, tile, own.scores, own.packedColumns, visible,
+                        [&](int64_t p, const ScoreTile& scores) { op.fold(states[p], scores); });
     }
   });
   for (int64_t p = 0; p < panelCount; ++p) {
@@ -70,7 +90,7 @@ void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& co
 template <class Op>
 void reduceRowsWithValues(const Op& op, const PackedRows& x, const Matrix<const float>& columns,
                           const Matrix<const float>& values, typename Op::Panel* panels, float* sums,
-                          const ForwardScratch& scratch, float* packedValues, const Execution& execution) {
+                          const TileScratch& scratch, float* packedValues, const Execution& execution) {
   const FloatTag d;
   const BroadcastPanels split(values.columns);
   const int64_t sumFloats = values.columns * kLanePanel;

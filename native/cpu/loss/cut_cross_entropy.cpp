@@ -124,51 +124,43 @@ struct ReduceBuffers {
   float* logSumExp;
 };
 
+struct ForwardBuffers {
+  ForwardBuffers(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, int64_t rows, int threads)
+      : reduce(cursor, a, rows),
+        packedRows(cursor.take<float>(lanePanelFloats(rows, a.embeddings.columns))),
+        tiles(cursor, threads, lanePanelCount(rows), a.embeddings.columns) {}
+
+  ReduceBuffers reduce;
+  float* packedRows;
+  TileScratches tiles;
+};
+
+// Fewer rows to a block where the limit asks for it.
 struct ForwardPlan {
   ForwardPlan(const CutCrossEntropyArguments& a, int threads, size_t limit)
       : rows(std::min(rowsPerBlock(a.embeddings.rows, kForwardRows), std::max<int64_t>(1, a.embeddings.rows))) {
     for (;; rows = ceilDivide(rows / 2, kLanePanel) * kLanePanel) {
       WorkspaceCursor measure;
-      take(measure, a, threads, nullptr);
+      ForwardBuffers(measure, a, rows, threads);
       bytes = measure.used();
       if (bytes <= limit || rows <= kLanePanel) return;
     }
-  }
-
-  struct Buffers {
-    ReduceBuffers reduce;
-    float *packedRows, *scratch;
-  };
-  Buffers take(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, int threads, int64_t* scratchFloats) const {
-    const int64_t depth = a.embeddings.columns;
-    const int64_t floats = kPackedTileFloats + ScoreBuffer::floats(lanePanelCount(rows), depth);
-    if (scratchFloats) *scratchFloats = floats;
-    return {{cursor, a, rows}, cursor.take<float>(lanePanelFloats(rows, depth)), cursor.take<float>(threads * floats)};
   }
 
   int64_t rows;
   size_t bytes;
 };
 
-struct SlotScratch {
-  float* packedColumns;
-  ScoreBuffer scores;
-};
-
 void forward(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
   const ForwardPlan plan(a, execution.threads, limit);
   WorkspaceCursor cursor(workspace);
-  int64_t scratchFloats;
-  const ForwardPlan::Buffers buffers = plan.take(cursor, a, execution.threads, &scratchFloats);
-  const auto scratch = [&](int slot) {
-    float* base = buffers.scratch + slot * scratchFloats;
-    return SlotScratch{base, ScoreBuffer::forTile(base + kPackedTileFloats, a.embeddings.columns)};
-  };
+  const ForwardBuffers buffers(cursor, a, plan.rows, execution.threads);
   LossSum loss(a);
   for (int64_t first = 0; first < a.embeddings.rows; first += plan.rows) {
     const PackedRows x{buffers.packedRows, {first, std::min(first + plan.rows, a.embeddings.rows)}, a.embeddings.columns};
     packLanePanels(rowsOf(a.embeddings, first, x.rows.size()), buffers.packedRows, execution);
-    reduceRows(CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials, scratch, execution);
+    reduceRows(CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials, buffers.tiles,
+               execution);
     loss.add(x, buffers.reduce.panels, buffers.reduce.logSumExp);
   }
   loss.finish();
@@ -251,13 +243,13 @@ void fusedLossAndGradient(const CutCrossEntropyArguments& a, const Execution& ex
   WorkspaceCursor cursor(workspace);
   GradientPlan::Buffers buffers = plan.take(cursor, a, execution.threads);
   BackwardSweep& sweep = buffers.sweep;
-  const auto scratch = [&](int slot) { return SlotScratch{sweep.packedColumns(slot), sweep.scores()}; };
   LossSum loss(a);
   for (int64_t block = 0; block < sweep.blocks(); ++block) {
     sweep.begin(sweep.block(block), execution, [&](int64_t row) { return a.ignored(row); });
     const PackedRows x = sweep.packedRows();
-    reduceRows(CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials, scratch, execution,
-               sweep.scores());
+    reduceRows(
+        CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials,
+        [&](int slot, Range tile) { return sweep.keptTile(slot, tile); }, execution);
     loss.add(x, buffers.reduce.panels, buffers.reduce.logSumExp);
     fillGradientScale(a, x, buffers.gradientScale);
     sweep.run(CutCrossEntropy{a, buffers.reduce.logSumExp, buffers.gradientScale, x.rows.begin}, true, execution);

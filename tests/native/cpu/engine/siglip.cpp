@@ -57,11 +57,6 @@ struct Siglip {
   }
 };
 
-struct Scratch {
-  float* packedColumns;
-  ScoreBuffer scores;
-};
-
 struct Buffers {
   Buffers(WorkspaceCursor& cursor, const SiglipArguments& a, int threads)
       : sweep({a.x, a.y, a.dX, a.dY}, kDepthBlock, std::max<int64_t>(1, a.y.rows)) {
@@ -86,12 +81,12 @@ void lossAndGradient(const SiglipArguments& a, const Execution& execution, size_
   Buffers buffers(cursor, a, execution.threads);
   BackwardSweep& sweep = buffers.sweep;
   const Siglip op{a.scale, a.bias, 1.0f / static_cast<float>(a.x.rows)};
-  const auto scratch = [&](int slot) { return Scratch{sweep.packedColumns(slot), sweep.scores()}; };
+  const auto scratch = [&](int slot, Range tile) { return sweep.keptTile(slot, tile); };
   double loss = 0;
   for (int64_t block = 0; block < sweep.blocks(); ++block) {
     sweep.begin(sweep.block(block), execution, [](int64_t) { return false; });
     const PackedRows x = sweep.packedRows();
-    reduceRows(op, x, a.y, buffers.panels, buffers.partials, scratch, execution, sweep.scores());
+    reduceRows(op, x, a.y, buffers.panels, buffers.partials, scratch, execution);
     for (int64_t row = 0; row < x.rows.size(); ++row) loss += buffers.panels[row / kLanePanel].loss[row % kLanePanel];
     sweep.run(op, true, execution);
   }

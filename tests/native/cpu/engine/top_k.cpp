@@ -58,21 +58,15 @@ constexpr int64_t kRows = 256;  // per block
 
 struct Buffers {
   Buffers(WorkspaceCursor& cursor, const TopKArguments& a, int threads)
-      : packedRows(cursor.take<float>(kRows * a.x.columns)) {
+      : packedRows(cursor.take<float>(kRows * a.x.columns)), tiles(cursor, threads, lanePanelCount(kRows), a.x.columns) {
     const int64_t panelCount = lanePanelCount(kRows);
     panels = cursor.take<TopK::Panel>(panelCount);
     partials = cursor.take<TopK::Panel>(panelCount * ColumnChunks(a.y.rows).count);
-    packed = cursor.take<float>(threads * kPackedTileFloats);
-    scores = cursor.take<float>(threads * ScoreBuffer::floats(panelCount, a.x.columns));
   }
 
-  float *packedRows, *packed, *scores;
+  float* packedRows;
+  TileScratches tiles;
   TopK::Panel *panels, *partials;
-};
-
-struct Scratch {
-  float* packedColumns;
-  ScoreBuffer scores;
 };
 
 size_t bytes(const TopKArguments& a, int threads, size_t) {
@@ -84,15 +78,10 @@ size_t bytes(const TopKArguments& a, int threads, size_t) {
 void run(const TopKArguments& a, const Execution& execution, size_t, std::byte* workspace) {
   WorkspaceCursor cursor(workspace);
   const Buffers buffers(cursor, a, execution.threads);
-  const int64_t depth = a.x.columns, scoreFloats = ScoreBuffer::floats(lanePanelCount(kRows), depth);
-  const auto scratch = [&](int slot) {
-    return Scratch{buffers.packed + slot * kPackedTileFloats,
-                   ScoreBuffer::forTile(buffers.scores + slot * scoreFloats, depth)};
-  };
   for (int64_t first = 0; first < a.x.rows; first += kRows) {
-    const PackedRows x{buffers.packedRows, {first, std::min(first + kRows, a.x.rows)}, depth};
+    const PackedRows x{buffers.packedRows, {first, std::min(first + kRows, a.x.rows)}, a.x.columns};
     packLanePanels(rowsOf(a.x, first, x.rows.size()), buffers.packedRows, execution);
-    reduceRows(TopK{a.scores.columns}, x, a.y, buffers.panels, buffers.partials, scratch, execution);
+    reduceRows(TopK{a.scores.columns}, x, a.y, buffers.panels, buffers.partials, buffers.tiles, execution);
     for (int64_t row = 0; row < x.rows.size(); ++row) {
       const TopK::Panel& panel = buffers.panels[row / kLanePanel];
       for (int64_t i = 0; i < a.scores.columns; ++i) {
