@@ -22,6 +22,19 @@ public sealed partial class DocumentationTests
     }
 
     [TestMethod]
+    public void ReadmeCommands_AreTheOnesThatCiRuns()
+    {
+        string readme = File.ReadAllText(ReadmePath);
+        string ci = File.ReadAllText(Repository.PathOf(".ci", "run"));
+
+        foreach (string command in new[] { "dotnet run -c Release --project managed/samples/LanguageModel", "dotnet test Interop.sln -c Release" })
+        {
+            Assert.Contains($"{command}\n", readme);
+            Assert.Contains($"{command} -", ci);
+        }
+    }
+
+    [TestMethod]
     public void LinksAndNamedFiles_Exist()
     {
         string[] pages = [ReadmePath, .. Directory.GetFiles(Repository.PathOf("docs"), "*.md")];
