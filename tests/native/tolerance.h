@@ -6,7 +6,7 @@
 // tolerance; each element of each result gets its own from the numbers that went into it. With u = 2^-24:
 //
 //   sum of n terms   |error| <= chain(n) u sum|term|, in any order whose longest chain of additions is chain(n): kernels add
-//                    at most 256 terms (a depth block) in one chain and join blocks afterwards, where a streaming soft-max
+//                    at most 512 terms (a depth block) in one chain and join blocks afterwards, where a streaming soft-max
 //                    also rescales by an exponential. Fused or separate multiply-adds are both covered.
 //   a * b            u |ab|, and the operands' errors times the other operand
 //   a - b            3 u (|a| + |b|): covers exp(a - b) evaluated as exp2(a log2(e) - b log2(e)), where the constant, both
@@ -36,7 +36,7 @@ struct Bounded {
   Bounded(double value, double carried, double magnitude, int64_t terms)
       : value(value), carried(carried), magnitude(magnitude), terms(terms) {}
 
-  static int64_t chain(int64_t n) { return std::min<int64_t>(n, 256) + 8 * (n / 64 + 1); }
+  static int64_t chain(int64_t n) { return std::min<int64_t>(n, 512) + 8 * (n / 64 + 1); }
 
   double error() const { return terms == 0 ? 0 : carried + static_cast<double>(chain(terms)) * kUnitRoundoff * magnitude; }
 

@@ -27,7 +27,7 @@ TEST(Attention, EmptyAxes) {
   }
 }
 
-// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 256, column
+// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 512, column
 // tiles 252.
 TEST(Attention, SequencesAroundTheTileEdges) {
   for (bool causal : {false, true}) {
@@ -39,15 +39,16 @@ TEST(Attention, SequencesAroundTheTileEdges) {
 }
 
 TEST(Attention, HeadDims) {
-  for (int64_t dim : {1, 2, 3, 31, 32, 64, 65, 128, 129, 256, 257})
+  for (int64_t dim : {1, 2, 3, 31, 32, 64, 65, 128, 129, 256, 511, 512, 513})
     for (int64_t valueDim : {dim, int64_t{3}, int64_t{70}})
       AttentionProblem({19, 35, dim, valueDim, true}, Random(5)).expectCorrect();
 }
 
 TEST(Attention, SeveralBlocksInEveryDirection) {
-  AttentionProblem({70, 300, 260, 270, true}, Random(23)).expectCorrect();
+  AttentionProblem({70, 300, 515, 520, true}, Random(23)).expectCorrect();
   AttentionProblem({530, 2100, 2, 2, true}, Random(24)).expectCorrect();
-  AttentionProblem({530, 300, 3, 2, false}, Random(25)).expectCorrect();
+  AttentionProblem({1030, 520, 2, 3, false}, Random(25)).expectCorrect();
+  AttentionProblem({530, 300, 2, 2, true, 1, 4}, Random(27)).expectCorrect();  // heads side by side
 }
 
 // The mask's diagonal ends bottom right: with fewer keys than queries the first queries see nothing.
@@ -139,7 +140,7 @@ TEST(Attention, TouchesNothingOutsideItsArrays) {
   for (Guard guard : {Guard::kAtStart, Guard::kAtEnd})
     for (int64_t queries : {1, 3, 33})
       for (int64_t keys : {1, 5, 35})
-        for (int64_t dim : {1, 3, 17, 259}) {
+        for (int64_t dim : {1, 3, 17, 515}) {
           const auto heads = [&](GuardedArray<float>& array, int64_t sequence) {
             return HeadTensor<float>{array.data(), 1, sequence, 1, dim, sequence * dim, dim, dim};
           };

@@ -84,7 +84,7 @@ TEST(Gemm, EverySmallShape) {
       for (int64_t k : sizes) expectExactIntegers({m, n, k});
 }
 
-// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 256, score
+// Panels have 2, 8, 16 or 32 rows, micro-panels 4, 6 or 14 columns; depth blocks are 512, score
 // tiles 252 rows of a by at most 1024 columns of b.
 TEST(Gemm, RowsAroundTheTileEdges) {
   for (int64_t m : {4, 8, 9, 15, 16, 31, 32, 63, 64, 65, 129, 251, 252, 253, 255, 256, 257, 505, 1025})
@@ -97,11 +97,11 @@ TEST(Gemm, ColumnsAroundTheTileEdges) {
 }
 
 TEST(Gemm, DepthAroundTheBlockEdges) {
-  for (int64_t k : {4, 31, 32, 63, 64, 65, 129, 255, 256, 257, 511, 512, 513, 769}) expectExactIntegers({37, 31, k});
+  for (int64_t k : {4, 31, 32, 63, 64, 65, 129, 255, 256, 257, 511, 512, 513, 1024, 1025}) expectExactIntegers({37, 31, k});
 }
 
 TEST(Gemm, AllEdgesAtOnce) {
-  expectExactIntegers({1030, 261, 259});
+  expectExactIntegers({1030, 261, 515});
   expectExactIntegers({129, 1100, 515});
   expectExactIntegers({1, 700, 700});
   expectExactIntegers({700, 1, 700});
@@ -161,7 +161,7 @@ TEST(Gemm, TouchesNothingOutsideItsMatrices) {
   for (Guard guard : {Guard::kAtStart, Guard::kAtEnd})
     for (int64_t m : {1, 3, 17, 33})
       for (int64_t n : {1, 3, 17, 33})
-        for (int64_t k : {1, 3, 17, 259}) {
+        for (int64_t k : {1, 3, 17, 515}) {
           GuardedArray<float> a(m * k, guard, value), b(k * n, guard, value), c(m * n, guard);
           for (bool columnMajor : {false, true})
             for (Isa isa : supportedIsas()) {

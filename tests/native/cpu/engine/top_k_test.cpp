@@ -46,7 +46,7 @@ void expectTopK(int64_t rows, int64_t columns, int64_t dim, int64_t k, int64_t r
 TEST(TopK, ShapesAroundTheTileEdges) {
   for (int64_t rows : {1, 2, 31, 33, 257})
     for (int64_t columns : {1, 3, 16, 251, 252, 253, 600}) expectTopK(rows, columns, 5, 4, 100);
-  expectTopK(40, 300, 259, 10, 3);
+  expectTopK(40, 300, 515, 10, 3);
 }
 
 TEST(TopK, EveryKWithManyTies) {

@@ -37,7 +37,7 @@ struct WindowedLinearAttention {
   }
 };
 
-constexpr int64_t kRows = 256;  // per block
+constexpr int64_t kRows = kDepthBlock;  // per block
 
 struct ForwardBuffers {
   ForwardBuffers(WorkspaceCursor& cursor, const Arguments& a)

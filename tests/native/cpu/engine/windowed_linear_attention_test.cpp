@@ -52,9 +52,10 @@ TEST(WindowedLinearAttention, UnequalLengths) {
   expectCorrect(600, 300, 3, 5, 20);
   expectCorrect(40, 700, 3, 5, 20);
   expectCorrect(520, 800, 3, 5, 130);
+  expectCorrect(1030, 1100, 2, 3, 300);
 }
 
-TEST(WindowedLinearAttention, DeepHeads) { expectCorrect(270, 300, 259, 270, 50); }
+TEST(WindowedLinearAttention, DeepHeads) { expectCorrect(70, 300, 515, 520, 50); }
 
 }  // namespace
 }  // namespace fk::test
