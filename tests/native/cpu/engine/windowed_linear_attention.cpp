@@ -41,13 +41,13 @@ constexpr int64_t kRows = kDepthBlock;  // per block
 
 struct ForwardBuffers {
   ForwardBuffers(WorkspaceCursor& cursor, const Arguments& a)
-      : scratch(cursor, lanePanelCount(kRows), a.q.columns),
+      : scratch(TileScratch::take(cursor, lanePanelCount(kRows), a.q.columns)),
         packedRows(cursor.take<float>(kRows * a.q.columns)),
         packedValues(cursor.take<float>(kColumnTile * a.v.columns)),
         sums(cursor.take<float>(kRows * a.v.columns)),
         panels(cursor.take<WindowedLinearAttention::Panel>(lanePanelCount(kRows))) {}
 
-  ForwardScratch scratch;
+  TileScratch scratch;
   float *packedRows, *packedValues, *sums;
   WindowedLinearAttention::Panel* panels;
 };
