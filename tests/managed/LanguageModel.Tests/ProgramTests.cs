@@ -12,14 +12,17 @@ public sealed class ProgramTests
 {
     private const string SmallModel = "--layers 1 --dim 32 --heads 2 --context 16 --batch 4 --vocab 200";
 
+    // A job that a script starts in the background ignores SIGINT, and so do its children, this test's among them: env gives
+    // the program the disposition that it has in a terminal. It becomes the program, so the process id is the program's.
     private static Process Start(string arguments)
     {
         string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
-        ProcessStartInfo start = new(dotnet, $"\"{typeof(Application).Assembly.Location}\" {arguments}")
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
+        string command = $"\"{typeof(Application).Assembly.Location}\" {arguments}";
+        ProcessStartInfo start = OperatingSystem.IsLinux()
+            ? new("env", $"--default-signal=INT \"{dotnet}\" {command}")
+            : new(dotnet, command);
+        start.RedirectStandardOutput = true;
+        start.RedirectStandardError = true;
         return Process.Start(start)!;
     }
 
