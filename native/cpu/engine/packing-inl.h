@@ -109,15 +109,24 @@ inline void packBroadcastPanels(const Matrix<const float>& source, const Broadca
 inline int64_t lanePanelCount(int64_t items) { return ceilDivide(items, kLanePanel); }
 inline int64_t lanePanelFloats(int64_t items, int64_t depth) { return lanePanelCount(items) * kLanePanel * depth; }
 
-inline void packLanePanel(const Matrix<const float>& source, int64_t panel, float* packed) {
+inline void packLanePanel(const Matrix<const float>& source, int64_t panel, Range depth, float* packed) {
   const int64_t first = panel * kLanePanel, items = std::min(kLanePanel, source.rows - first);
-  float* to = packed + first * source.columns;
-  if (items < kLanePanel) std::fill_n(to, kLanePanel * source.columns, 0.0f);
-  transpose(rowsOf(source, first, items), kLanePanel, to);
+  float* to = packed + first * source.columns + depth.begin * kLanePanel;
+  if (items < kLanePanel) std::fill_n(to, kLanePanel * depth.size(), 0.0f);
+  transpose(columnsOf(rowsOf(source, first, items), depth.begin, depth.size()), kLanePanel, to);
 }
 
+// Panels whose items are adjacent in memory are packed eight at a time, a few steps of depth at a time, so that memory is
+// read in runs of kilobytes; those whose depth is adjacent, one after another.
 inline void packLanePanels(const Matrix<const float>& source, float* packed, const Execution& execution) {
-  execution.forEach(lanePanelCount(source.rows), [&](int64_t panel, int) { packLanePanel(source, panel, packed); });
+  const bool itemsAdjacent = source.rowStride == 1;
+  const int64_t panels = lanePanelCount(source.rows), group = itemsAdjacent ? 8 : 1;
+  const int64_t step = itemsAdjacent ? 8 : std::max<int64_t>(1, source.columns);
+  execution.forEach(ceilDivide(panels, group), [&](int64_t task, int) {
+    for (int64_t k = 0; k < source.columns; k += step)
+      for (int64_t panel = task * group; panel < std::min(panels, (task + 1) * group); ++panel)
+        packLanePanel(source, panel, {k, std::min(k + step, source.columns)}, packed);
+  });
 }
 
 // The way back from a lane panel of sums, [depth][kLanePanel]: destination(item, k) = packed[k][item] for its valid items.
