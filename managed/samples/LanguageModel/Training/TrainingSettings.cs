@@ -15,13 +15,13 @@ internal sealed record TrainingSettings
 
     public int Context { get; init; } = 128;
 
-    public int Batch { get; init; } = 8;
+    public int Batch { get; init; } = 4;
 
-    public int Steps { get; init; } = 600;
+    public int Steps { get; init; } = 800;
 
     public ulong Seed { get; init; } = 1;
 
-    public float LearningRate { get; init; } = 3e-3f;
+    public float LearningRate { get; init; } = 1.5e-3f;
 
     public LossKind Loss { get; init; } = LossKind.Cut;
 
