@@ -49,8 +49,8 @@ public sealed partial class DocumentationTests
     [TestMethod]
     public void QuotedSources_AreWhatTheFilesSay()
     {
-        string page = File.ReadAllText(Repository.PathOf("docs", "adding-a-kernel.md"));
-        Match[] quotes = Quote().Matches(page).ToArray();
+        Match[] quotes = Directory.GetFiles(Repository.PathOf("docs"), "*.md")
+            .SelectMany(page => Quote().Matches(File.ReadAllText(page))).ToArray();
         Assert.IsGreaterThan(4, quotes.Length);
 
         IEnumerable<string> foreign =
@@ -103,8 +103,8 @@ public sealed partial class DocumentationTests
     [GeneratedRegex(@"^\| [^|]+ \| `(?<type>\w+)` \| `(?<function>fk_\w+\*?)` \|", RegexOptions.Multiline)]
     private static partial Regex OperatorRow();
 
-    // A code block after a line with nothing but a path; "..." on its own line stands for what is left out.
-    [GeneratedRegex(@"^`(?<file>[\w./-]+)`:\n\n```\w+\n(?<text>.*?)```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    // A code block after a line that ends in a path and a colon; "..." on its own line stands for what is left out.
+    [GeneratedRegex(@"`(?<file>[\w./-]+)`:\n\n```\w+\n(?<text>.*?)```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex Quote();
 
     [GeneratedRegex(@"^```.*?^```", RegexOptions.Multiline | RegexOptions.Singleline)]
