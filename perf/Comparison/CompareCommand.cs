@@ -54,16 +54,18 @@ internal static class CompareCommand
                     Console.WriteLine(workload.Name);
                 }
 
-                return;
+                return 0;
             }
 
             CompareSettings settings = result.GetValue(quick) ? CompareSettings.Quick : CompareSettings.Full;
             IAnsiConsole progress = Terminal(Console.Error, Console.IsErrorRedirected);
-            IReadOnlyList<Measurement> measurements = Measure(
+            (List<Measurement> measurements, List<string> failures) = Measure(
                 workloads, settings, result.GetValue(threads), result.GetValue(peers), !result.GetValue(noPeers), progress);
             ComparisonTable.Write(Terminal(Console.Out, Console.IsOutputRedirected), measurements);
             WriteFile(result.GetValue(json), Measurement.ToJson(measurements));
             WriteFile(result.GetValue(plot), ComparisonPlot.ToSvg(measurements));
+            failures.ForEach(Console.Error.WriteLine);
+            return failures.Count == 0 ? 0 : 1;
         }));
         return command;
     }
@@ -76,7 +78,8 @@ internal static class CompareCommand
             HelpName = "N",
         };
 
-    private static List<Measurement> Measure(
+    // A workload that fails does not take the others' figures with it.
+    private static (List<Measurement> Measurements, List<string> Failures) Measure(
         IReadOnlyList<Workload> workloads,
         CompareSettings settings,
         int threads,
@@ -85,7 +88,7 @@ internal static class CompareCommand
         IAnsiConsole console)
     {
         List<Measurement> measurements = [];
-        List<string> notes = [];
+        List<string> notes = [], failures = [];
         console.Progress().Start(progress =>
         {
             ProgressTask start = progress.AddTask("starting", maxValue: 1);
@@ -102,21 +105,28 @@ internal static class CompareCommand
             {
                 task.StartTask();
                 session.Step = () => task.Increment(1);
-                measurements.AddRange(workload.Measure(session));
+                try
+                {
+                    measurements.AddRange(workload.Measure(session));
+                }
+                catch (Exception exception) when (exception is not OutOfMemoryException)
+                {
+                    failures.Add($"{workload.Name} failed: {exception.Message}");
+                }
+
                 GC.Collect(); // the arguments of the next workload take the place of this one's
             }
         });
         notes.ForEach(note => console.WriteLine(note));
-        return measurements;
+        return (measurements, failures);
     }
 
     // What the user can put right is told in one line, without a stack trace.
-    private static int PrintingErrors(Action action)
+    private static int PrintingErrors(Func<int> action)
     {
         try
         {
-            action();
-            return 0;
+            return action();
         }
         catch (Exception exception) when (
             exception is PeerException or ArgumentException or FusedKernelsLoadException or NotSupportedException)
