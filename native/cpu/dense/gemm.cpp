@@ -82,7 +82,6 @@ void run(const GemmArguments& g, const Execution& execution, size_t limit, std::
     packLanePanels(rowsOf(g.b.transposed(), first, lanes), buffers.packedLanes, execution);
     const int64_t groups = ceilDivide(panels, plan.groupPanels);
     execution.forEach(plan.tiles * groups, [&](int64_t task, int slot) {
-      execution.throwIfCancelled();
       const int64_t group = task % groups, row = task / groups * plan.tileRows;
       const int64_t firstLane = first + group * plan.groupPanels * kLanePanel;
       const PackedRows x{buffers.packedLanes + group * plan.groupPanels * kLanePanel * depth,
@@ -90,7 +89,7 @@ void run(const GemmArguments& g, const Execution& execution, size_t limit, std::
                          depth};
       const ScoreBuffer scores{buffers.scores + slot * plan.scoreFloats(depth),
                                depth > kDepthBlock ? plan.tileRows * kLanePanel : 0};
-      forEachScorePanel(x, g.a, {row, std::min(row + plan.tileRows, g.c.rows)}, scores,
+      forEachScorePanel(execution, x, g.a, {row, std::min(row + plan.tileRows, g.c.rows)}, scores,
                         buffers.packedRows + slot * packedRowFloats, kAllColumns,
                         [&](int64_t, const ScoreTile& tile) { store(g, tile); });
     });

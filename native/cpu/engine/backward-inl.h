@@ -86,8 +86,8 @@ class BackwardSweep {
     for (int64_t first = 0; first < problem_.y.rows; first += windowColumns_) {
       const Range window{first, std::min(first + windowColumns_, problem_.y.rows)};
       execution.forEach(ceilDivide(window.size(), kColumnTile), [&](int64_t task, int slot) {
-        execution.throwIfCancelled();
-        tileStep(op, window, tileAt(window.begin + task * kColumnTile, window.end), scoresKept, packedColumns(slot));
+        tileStep(execution, op, window, tileAt(window.begin + task * kColumnTile, window.end), scoresKept,
+                 packedColumns(slot));
       });
       if (problem_.dX) rowStep(op, window, execution);
     }
@@ -105,14 +105,14 @@ class BackwardSweep {
   }
 
   template <class Op>
-  void tileStep(const Op& op, Range window, Range tile, bool scoresKept, float* packed) {
+  void tileStep(const Execution& execution, const Op& op, Range window, Range tile, bool scoresKept, float* packed) {
     const auto visible = [&](Range rows) { return op.visible(rows); };
     const int64_t offset = (tile.begin - window.begin) * kLanePanel;
     const ScoreBuffer scores{scores_.data + offset, scores_.panelStride};
     const ScoreBuffer weights{weights_.data + offset, weights_.panelStride};
     const PackedRows x = packedRows();
     if (problem_.hasValues)
-      forEachScorePanel({zRows_, block_, problem_.w.columns}, problem_.w, tile, scores, packed, visible,
+      forEachScorePanel(execution, {zRows_, block_, problem_.w.columns}, problem_.w, tile, scores, packed, visible,
                         [](int64_t, const ScoreTile&) {});
     // With values, "scores" holds dZ W^T until gradient() makes it the gradients of the scores, which `weights` gets first.
     const ScoreBuffer& target = problem_.hasValues ? weights : scores;
@@ -120,9 +120,10 @@ class BackwardSweep {
       op.gradient(s, problem_.hasValues ? scores.panel(p) + (s.columns.begin - tile.begin) * kLanePanel : nullptr);
     };
     if (scoresKept) {
+      execution.throwIfCancelled();
       for (int64_t p = 0; p < x.panels(); ++p) gradient(p, ScoreTile{scores.panel(p), x.rowsOf(p), tile});
     } else {
-      forEachScorePanel(x, problem_.y, tile, target, packed, visible, gradient);
+      forEachScorePanel(execution, x, problem_.y, tile, target, packed, visible, gradient);
     }
     if (problem_.dY) contractRows(op, scores, tile, xDims_, problem_.dY, packed);
     if (problem_.hasValues) contractRows(op, weights, tile, zDims_, problem_.dW, packed);

@@ -72,10 +72,9 @@ void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& co
     for (int64_t p = 0; p < panelCount; ++p) op.begin(states[p], x.rowsOf(p));
     const Range range = chunks[chunk];
     for (int64_t first = range.begin; first < range.end; first += kColumnTile) {
-      execution.throwIfCancelled();
       const Range tile = tileAt(first, range.end);
       const TileScratch own = scratch(slot, tile);
-      forEachScorePanel(x, columns, tile, own.scores, own.packedColumns, visible,
+      forEachScorePanel(execution, x, columns, tile, own.scores, own.packedColumns, visible,
                         [&](int64_t p, const ScoreTile& scores) { op.fold(states[p], scores); });
     }
   });
@@ -103,11 +102,10 @@ void reduceRowsWithValues(const Op& op, const PackedRows& x, const Matrix<const 
   }
   std::fill_n(sums, x.panels() * sumFloats, 0.0f);
   for (int64_t first = seen.begin / kColumnTile * kColumnTile; first < seen.end; first += kColumnTile) {
-    execution.throwIfCancelled();
     const Range tile = tileAt(first, columns.rows);
     packBroadcastPanels(columnsOf(values.transposed(), tile.begin, tile.size()), split, packedValues);
     forEachScorePanel(
-        x, columns, tile, scratch.scores, scratch.packedColumns, [&](Range rows) { return op.visible(rows); },
+        execution, x, columns, tile, scratch.scores, scratch.packedColumns, [&](Range rows) { return op.visible(rows); },
         [&](int64_t p, const ScoreTile& scores) {
           op.fold(panels[p], scores);
           float* sum = sums + p * sumFloats;

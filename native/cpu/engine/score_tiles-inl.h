@@ -61,14 +61,15 @@ struct ScoreBuffer {
 // Computes the panels of `tile`, whose columns are rows of `columns`, and calls visit(panel, ScoreTile) for each that sees
 // any of it: visible(rows) -> Range of columns. Scores outside that range are not computed, save that whole broadcast panels
 // are. `packed` has room for kPackedTileFloats. Depth outermost: the packed columns of a depth block stay in the L2 cache
-// while all rows pass.
+// while all rows pass. A cancellation is seen before every depth block.
 template <class Visible, class Visit>
-void forEachScorePanel(const PackedRows& x, const Matrix<const float>& columns, Range tile, ScoreBuffer buffer,
-                       float* packed, const Visible& visible, const Visit& visit) {
+void forEachScorePanel(const Execution& execution, const PackedRows& x, const Matrix<const float>& columns, Range tile,
+                       ScoreBuffer buffer, float* packed, const Visible& visible, const Visit& visit) {
   const BroadcastPanels split(tile.size());
   const Matrix<const float> tileColumns = rowsOf(columns, tile.begin, tile.size());
   int64_t k = 0;
   do {
+    execution.throwIfCancelled();
     const int64_t depth = std::min(kDepthBlock, x.depth - k);
     packBroadcastPanels(columnsOf(tileColumns, k, depth), split, packed);
     for (int64_t p = 0; p < x.panels(); ++p) {
