@@ -40,19 +40,25 @@ HWY_INLINE void microTile(int64_t depth, const float* HWY_RESTRICT broadcast, co
   const FloatTag d;
   FloatVector sum[kHeight][2];
 #pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i) {  // the sums come from L2 or beyond: ask for them while the products run
-    sum[i][0] = sum[i][1] = hn::Zero(d);
-    hwy::Prefetch(out + i * outStride);
-    hwy::Prefetch(out + i * outStride + kLanes);
-  }
-  for (int64_t k = 0; k < depth; ++k, broadcast += kHeight, lanes += kLanePanel) {
-    const FloatVector left = hn::Load(d, lanes), right = hn::Load(d, lanes + kLanes);
+  for (int i = 0; i < kHeight; ++i) sum[i][0] = sum[i][1] = hn::Zero(d);
+  // The sums come from L2 or beyond. They are asked for row by row while the products run: all at once they would fill the
+  // queue of cache misses and hold up the operands.
+  const int64_t stepsPerRow = depth / kHeight;
+  int64_t k = 0;
+  for (int row = 0; row <= kHeight; ++row) {
+    const int64_t end = row < kHeight ? k + stepsPerRow : depth;
+    for (; k < end; ++k, broadcast += kHeight, lanes += kLanePanel) {
+      const FloatVector left = hn::Load(d, lanes), right = hn::Load(d, lanes + kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kHeight; ++i) {
-      const FloatVector b = hn::Set(d, broadcast[i]);
-      sum[i][0] = hn::MulAdd(b, left, sum[i][0]);
-      sum[i][1] = hn::MulAdd(b, right, sum[i][1]);
+      for (int i = 0; i < kHeight; ++i) {
+        const FloatVector b = hn::Set(d, broadcast[i]);
+        sum[i][0] = hn::MulAdd(b, left, sum[i][0]);
+        sum[i][1] = hn::MulAdd(b, right, sum[i][1]);
+      }
     }
+    if (row == kHeight) break;
+    hwy::Prefetch(out + row * outStride);
+    hwy::Prefetch(out + row * outStride + kLanes);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kHeight; ++i, out += outStride) {

@@ -50,16 +50,22 @@ HWY_INLINE void copyRun(const float* HWY_RESTRICT from, int64_t count, float* HW
   for (; i < count; ++i) to[i] = from[i];
 }
 
+// Asks for at[floats], which may lie behind the operand: formed as an integer, and never read.
+HWY_INLINE void prefetchAhead(const float* at, int64_t floats) {
+  hwy::Prefetch(
+      reinterpret_cast<const float*>(reinterpret_cast<uintptr_t>(at) + static_cast<uintptr_t>(floats) * sizeof(float)));
+}
+
 // to[k * width + item] = source(item, k): a panel of `width` places per step of depth.
 inline void transpose(const Matrix<const float>& source, int64_t width, float* HWY_RESTRICT to) {
   const int64_t items = source.rows, depth = source.columns;
   int64_t done = 0;
   if (source.rowStride == 1 && items > 1) {  // items adjacent in memory: copy runs, whose strides no hardware foresees
     for (int64_t k = 0; k < depth; ++k) {
-      const float* ahead = source.data + (k + 8) * source.columnStride;
-      hwy::Prefetch(ahead);
-      hwy::Prefetch(ahead + items - 1);
-      copyRun(source.data + k * source.columnStride, items, to + k * width);
+      const float* run = source.data + k * source.columnStride;
+      prefetchAhead(run, 8 * source.columnStride);
+      prefetchAhead(run, 8 * source.columnStride + items - 1);
+      copyRun(run, items, to + k * width);
     }
     done = items;
   }
