@@ -31,6 +31,15 @@ std::string typeName(const DLDataType& type) {
   return type.lanes == 1 ? name : name + "x" + std::to_string(type.lanes);
 }
 
+DataType floatTypeOf(const char* name, const DLDataType& type) {
+  if (type.lanes == 1) {
+    if (type.code == kDLFloat && type.bits == 32) return DataType::kFloat32;
+    if (type.code == kDLBfloat && type.bits == 16) return DataType::kBfloat16;
+    if (type.code == kDLFloat && type.bits == 16) return DataType::kFloat16;
+  }
+  fail(FK_ERROR_INVALID_ARGUMENT, "%s: dtype %s, needs float32, bfloat16 or float16", name, typeName(type).c_str());
+}
+
 std::string nameText(uint32_t name) {
   std::string text;
   for (; name != 0; name >>= 8) text += static_cast<char>(name & 0xff);
@@ -151,6 +160,13 @@ IndexVector Arguments::indices(const char* name, const DLTensor* tensor, const S
     fail(FK_ERROR_INVALID_ARGUMENT, "%s: dtype %s, needs int32 or int64", name, typeName(tensor->dtype).c_str());
   const View& view = addView(name, tensor, shape, is64 ? 8 : 4, false, {});
   return {view.data, is64, view.extents[0], view.strides[0]};
+}
+
+Operand Arguments::operand(const char* name, const DLTensor* tensor, const Shape& shape) {
+  const DataType type = tensor != nullptr ? floatTypeOf(name, tensor->dtype) : DataType::kFloat32;
+  const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), false, {});
+  requireUnitInnerStride(view);
+  return {view.data, type, view.extents[0], view.extents[1], rowStrideOf(view)};
 }
 
 void Arguments::requireType(const char* name, const DLTensor* tensor, int code, int bits) {

@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "core/tensor.h"
+#include "core/operand.h"
 #include "fusedkernels.h"
 
 namespace fk::abi {
@@ -84,8 +84,11 @@ class Arguments {
   Matrix<T> matrix(const char* name, const DLTensor* tensor, const Shape& shape, Aliases mayBe = {}) {
     const View& view = add<T>(name, tensor, shape, mayBe);
     requireUnitInnerStride(view);
-    return {elements<T>(view), view.extents[0], view.extents[1], view.extents[0] > 1 ? view.strides[0] : view.extents[1], 1};
+    return {elements<T>(view), view.extents[0], view.extents[1], rowStrideOf(view), 1};
   }
+
+  // An input of two axes in f32, bf16 or f16, the last axis with stride 1.
+  Operand operand(const char* name, const DLTensor* tensor, const Shape& shape);
 
   // Two axes, either of them with stride 1. The result has rowStride 1 or columnStride 1.
   template <class T>
@@ -140,7 +143,7 @@ class Arguments {
   IndexVector indices(const char* name, const DLTensor* tensor, const Shape& shape);
 
  private:
-  static constexpr int kMaxArguments = 12;
+  static constexpr int kMaxArguments = 32;
   static constexpr int kMaxNames = 8;
 
   struct Binding {
@@ -160,6 +163,9 @@ class Arguments {
   static T* elements(const View& view) {
     return reinterpret_cast<T*>(view.data);
   }
+
+  // Of rows whose elements are adjacent.
+  static int64_t rowStrideOf(const View& view) { return view.extents[0] > 1 ? view.strides[0] : view.extents[1]; }
 
   static void requireType(const char* name, const DLTensor* tensor, int code, int bits);
   static void requireUnitInnerStride(const View& view) {

@@ -237,6 +237,66 @@ TEST(Arguments, MalformedTensors) {
   spoiled([](Sample& s) { s.strides[1] = 2; }, "a: strides [5, 2] for shape [3, 5], needs stride 1 along the last axis");
 }
 
+TEST(Arguments, OperandsOfEveryStorageType) {
+  const std::vector<std::pair<DLDataType, DataType>> types = {{{kDLFloat, 32, 1}, DataType::kFloat32},
+                                                              {{kDLBfloat, 16, 1}, DataType::kBfloat16},
+                                                              {{kDLFloat, 16, 1}, DataType::kFloat16}};
+  for (const auto& [dtype, type] : types) {
+    Sample sample({2, 3, 5}, {24, 8, 1});
+    sample.tensor.dtype = dtype;
+    sample.tensor.byte_offset = 4;
+    const Operand x = Arguments().operand("x", &sample.tensor, "[..., D]");
+    EXPECT_EQ(x.data, sample.at(1));
+    EXPECT_EQ(x.type, type);
+    EXPECT_EQ(x.rows, 6);
+    EXPECT_EQ(x.columns, 5);
+    EXPECT_EQ(x.rowStride, 8);
+    EXPECT_EQ(x.columnStride, 1);
+    EXPECT_TRUE(x.rowIds == nullptr && x.columnIds == nullptr);
+  }
+  EXPECT_EQ(Arguments().operand("x", Sample({1, 5}, {-77, 1}).get(), "[N, D]").rowStride, 5);
+}
+
+TEST(Arguments, OperandsOfOtherTypesOrOrders) {
+  const auto spoiled = [](auto spoil, const char* text) {
+    Sample sample({3, 5}, {5, 1});
+    sample.tensor.dtype = {kDLBfloat, 16, 1};
+    spoil(sample);
+    EXPECT_ERROR(Arguments().operand("x", &sample.tensor, "[N, D]"), FK_ERROR_INVALID_ARGUMENT, text);
+  };
+  EXPECT_ERROR(Arguments().operand("x", nullptr, "[N, D]"), FK_ERROR_INVALID_ARGUMENT, "x: NULL, needs a DLTensor");
+  spoiled([](Sample& s) { s.tensor.dtype = {kDLInt, 32, 1}; }, "x: dtype int32, needs float32, bfloat16 or float16");
+  spoiled([](Sample& s) { s.tensor.dtype = {kDLFloat, 64, 1}; }, "x: dtype float64, needs float32, bfloat16 or float16");
+  spoiled([](Sample& s) { s.tensor.dtype = {kDLUInt, 16, 1}; }, "x: dtype uint16, needs");
+  spoiled([](Sample& s) { s.tensor.dtype = {kDLBfloat, 16, 2}; }, "x: dtype bfloat16x2, needs");
+  spoiled([](Sample& s) { s.tensor.byte_offset = 1; }, "needs a multiple of the element's 2 bytes");
+  spoiled([](Sample& s) { s.strides[1] = 2; }, "x: strides [5, 2] for shape [3, 5], needs stride 1 along the last axis");
+  spoiled([](Sample& s) { s.tensor.ndim = 1; }, "x: shape [3], needs [N, D]");
+}
+
+// 3 rows of 5 elements of 2 bytes are 30 bytes, 7.5 floats: an output of f32 may start at the ninth.
+TEST(Arguments, OverlapsCountTheBytesOfAnOperand) {
+  std::vector<float> buffer(100);
+  int64_t shape[] = {3, 5};
+  const DLTensor input{buffer.data(), {kDLCPU, 0}, 2, {kDLFloat, 16, 1}, shape, nullptr, 0};
+  const auto run = [&](int64_t offset, Arguments::Aliases mayBe) {
+    const DLTensor output{buffer.data() + offset, {kDLCPU, 0}, 2, {kDLFloat, 32, 1}, shape, nullptr, 0};
+    Arguments arguments;
+    arguments.operand("x", &input, "[M, N]");
+    arguments.matrix<float>("y", &output, "[M, N]", mayBe);
+  };
+  EXPECT_NO_THROW(run(8, {}));
+  EXPECT_ERROR(run(7, {}), FK_ERROR_INVALID_ARGUMENT, "y: overlaps x in memory; it needs memory of its own");
+  EXPECT_ERROR(run(0, {"x"}), FK_ERROR_INVALID_ARGUMENT, "y: overlaps x");  // the same address, but not the same bytes
+}
+
+TEST(Arguments, AsManyAsTheLargestCallTakes) {
+  const Sample sample({3, 5});
+  Arguments arguments;
+  for (int i = 0; i < 32; ++i) arguments.operand("x", &sample.tensor, "[M, N]");
+  EXPECT_ERROR(arguments.operand("x", &sample.tensor, "[M, N]"), FK_ERROR_INTERNAL, "x: more than 32 arguments");
+}
+
 TEST(Arguments, SizesThatOverflow) {
   const int64_t huge = int64_t{1} << 62;
   const auto overflows = [](const Sample& sample, const Shape& shape = "[..., D]") {
