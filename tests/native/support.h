@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/cpu_features.h"
-#include "core/tensor.h"
+#include "core/operand.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "fusedkernels.h"
@@ -147,6 +147,7 @@ class StridedArray {
   operator Matrix<U>() {
     return {data(), shape_[0], shape_[1], strides_[0], strides_[1]};
   }
+  operator Operand() { return Matrix<T>(*this); }
   template <class U>
   operator Vector<U>() {
     return {data(), shape_[0], strides_[0]};

@@ -18,10 +18,10 @@
 namespace fk::cpu::FK_ISA {
 
 struct BackwardProblem {
-  Matrix<const float> x, y;  // rows [N, D], columns [M, D]
-  Matrix<float> dX, dY;      // either may be null
+  Operand x, y;          // rows [N, D], columns [M, D]
+  Matrix<float> dX, dY;  // either may be null
   bool hasValues = false;
-  Matrix<const float> dZ = {}, w = {};  // [N, V], [M, V]
+  Operand dZ = {}, w = {};  // [N, V], [M, V]
   Matrix<float> dW = {};
 };
 
@@ -66,7 +66,7 @@ class BackwardSweep {
   template <class Excluded>
   void begin(Range block, const Execution& execution, const Excluded& excluded) {
     block_ = block;
-    const Matrix<const float> x = rowsOf(problem_.x, block.begin, block.size());
+    const Operand x = rowsOf(problem_.x, block.begin, block.size());
     packLanePanels(x, xRows_, execution);
     if (problem_.dY) {
       packLanePanels(x.transposed(), xDims_, execution);
@@ -75,7 +75,7 @@ class BackwardSweep {
     }
     if (problem_.dX) std::fill_n(dXPanels_, lanePanelFloats(block.size(), x.columns), 0.0f);
     if (!problem_.hasValues) return;
-    const Matrix<const float> dZ = rowsOf(problem_.dZ, block.begin, block.size());
+    const Operand dZ = rowsOf(problem_.dZ, block.begin, block.size());
     packLanePanels(dZ, zRows_, execution);
     packLanePanels(dZ.transposed(), zDims_, execution);
   }
@@ -168,7 +168,7 @@ class BackwardSweep {
     execution.forEach(slices * groups, [&](int64_t task, int slot) {
       const int64_t slice = task / groups, dim = slice * sliceDims, group = task % groups;
       const Range panels{group * kGroupPanels, std::min((group + 1) * kGroupPanels, panelCount)};
-      const Matrix<const float> y = columnsOf(problem_.y, dim, std::min(sliceDims, dims - dim)).transposed();
+      const Operand y = columnsOf(problem_.y, dim, std::min(sliceDims, dims - dim)).transposed();
       for (int64_t first = window.begin; first < window.end; first += kColumnTile) {
         execution.throwIfCancelled();
         contractColumns(op, window, tileAt(first, window.end), y, panels, dXPanels_ + dim * kLanePanel, packedColumns(slot));
@@ -177,8 +177,7 @@ class BackwardSweep {
   }
 
   template <class Op>
-  void contractColumns(const Op& op, Range window, Range tile, const Matrix<const float>& y, Range panels, float* out,
-                       float* packed) {
+  void contractColumns(const Op& op, Range window, Range tile, const Operand& y, Range panels, float* out, float* packed) {
     if (seenPanels(op, tile, panels).empty()) return;
     const BroadcastPanels split(y.rows);
     packBroadcastPanels(columnsOf(y, tile.begin, tile.size()), split, packed);
@@ -224,8 +223,8 @@ class BackwardSweep {
       const int64_t first = panel * split.height, height = split.heightOf(panel);
       float* to = packed + first * rows.size();
       for (int64_t row = rows.begin; row < rows.end; row += kLanePanel, to += kLanePanel * height)
-        transpose({gradients.panel(row / kLanePanel) + first * kLanePanel, height, std::min(kLanePanel, rows.end - row),
-                   kLanePanel, 1},
+        transpose(Matrix<const float>{gradients.panel(row / kLanePanel) + first * kLanePanel, height,
+                                      std::min(kLanePanel, rows.end - row), kLanePanel, 1},
                   height, to);
     }
     return {split, packed, rows.size()};

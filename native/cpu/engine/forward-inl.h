@@ -62,7 +62,7 @@ inline Range tileAt(int64_t first, int64_t end) { return {first, std::min(first 
 // panels[p] becomes the fold of all columns for the rows of lane panel p. `partials` has room for one Panel per chunk and
 // panel; scratch(slot, tile) is the TileScratch of a thread for a tile.
 template <class Op, class Scratch>
-void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& columns, typename Op::Panel* panels,
+void reduceRows(const Op& op, const PackedRows& x, const Operand& columns, typename Op::Panel* panels,
                 typename Op::Panel* partials, const Scratch& scratch, const Execution& execution) {
   const ColumnChunks chunks(columns.rows);
   const int64_t panelCount = x.panels();
@@ -87,9 +87,9 @@ void reduceRows(const Op& op, const PackedRows& x, const Matrix<const float>& co
 // Sweeps with values: sums[p][v][lane] = sum over columns of weight * values[column][v], rescaled as fold() asks. Serial;
 // the caller runs row blocks side by side. packedValues has room for kColumnTile * values.columns.
 template <class Op>
-void reduceRowsWithValues(const Op& op, const PackedRows& x, const Matrix<const float>& columns,
-                          const Matrix<const float>& values, typename Op::Panel* panels, float* sums,
-                          const TileScratch& scratch, float* packedValues, const Execution& execution) {
+void reduceRowsWithValues(const Op& op, const PackedRows& x, const Operand& columns, const Operand& values,
+                          typename Op::Panel* panels, float* sums, const TileScratch& scratch, float* packedValues,
+                          const Execution& execution) {
   const FloatTag d;
   const BroadcastPanels split(values.columns);
   const int64_t sumFloats = values.columns * kLanePanel;

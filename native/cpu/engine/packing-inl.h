@@ -3,16 +3,19 @@
 //   lane panels        [panel][depth][kLanePanel]   the last panel padded with zeros to full width
 //   broadcast panels   [panel][depth][height]       no padding: the last panel has its own height
 //
-// An operand is a Matrix whose rows are the items that lie side by side in a panel and whose columns are the depth. It costs
-// one read and one write per element, and pays when an element is used often: 1 % at 1,000 uses.
+// The rows of an Operand are the items that lie side by side in a panel, its columns are the depth. Packing costs one read
+// and one write per element, and pays when an element is used often: 1 % at 1,000 uses. It is also where stored types end
+// and where gathers happen: panels are floats, and the loops over them know neither.
 #pragma once
 
 #include <hwy/cache_control.h>
 
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 
 #include "core/integers.h"
-#include "core/tensor.h"
+#include "core/operand.h"
 #include "core/thread_pool.h"
 #include "cpu/engine/micro_kernel-inl.h"
 
@@ -38,48 +41,92 @@ struct BroadcastPanels {
   int64_t items, count, height;
 };
 
-// memcpy for runs of a few vectors at most, where a call would cost more than the copy.
-HWY_INLINE void copyRun(const float* HWY_RESTRICT from, int64_t count, float* HWY_RESTRICT to) {
+// A vector of elements as floats. Exact: infinities, subnormals and the payloads of NaN survive (a signalling NaN of 16 bits
+// may come out quiet).
+template <class D, class T>
+HWY_INLINE hn::Vec<D> loadFloats(D d, const T* HWY_RESTRICT from) {
+  if constexpr (std::is_same_v<T, float>) {
+    return hn::LoadU(d, from);
+  } else {
+    const hn::Vec<D> value = hn::PromoteTo(d, hn::LoadU(hn::Rebind<T, D>(), from));
+    // Where the instruction is missing, Highway reads half precision's infinities and NaN as the numbers from 2^16 on that
+    // their bits would be with one more exponent.
+    constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_SSE4;
+    if constexpr (!kEmulated || !std::is_same_v<T, hwy::float16_t>) return value;
+    const hn::Vec<D> infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+    return hn::IfThenElse(hn::Ge(hn::Abs(value), hn::Set(d, 0x1p16f)), hn::Or(value, infinity), value);
+  }
+}
+
+template <class T>
+HWY_INLINE float loadFloat(const T* from) {
+  return hn::GetLane(loadFloats(hn::FixedTag<float, 1>(), from));
+}
+
+// memcpy, converting, for runs of a few vectors at most, where a call would cost more than the copy.
+template <class T>
+HWY_INLINE void copyRun(const T* HWY_RESTRICT from, int64_t count, float* HWY_RESTRICT to) {
   const FloatTag d;
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(loadFloats(d, from + i), d, to + i);
 #if HWY_TARGET != HWY_SCALAR
   const hn::FixedTag<float, 4> d4;
-  for (; i + 4 <= count; i += 4) hn::StoreU(hn::LoadU(d4, from + i), d4, to + i);
+  for (; i + 4 <= count; i += 4) hn::StoreU(loadFloats(d4, from + i), d4, to + i);
 #endif
-  for (; i < count; ++i) to[i] = from[i];
+  for (; i < count; ++i) to[i] = loadFloat(from + i);
 }
 
-// Asks for at[floats], which may lie behind the operand: formed as an integer, and never read.
-HWY_INLINE void prefetchAhead(const float* at, int64_t floats) {
-  hwy::Prefetch(
-      reinterpret_cast<const float*>(reinterpret_cast<uintptr_t>(at) + static_cast<uintptr_t>(floats) * sizeof(float)));
+// Asks for at[elements], which may lie behind the operand: formed as an integer, and never read.
+template <class T>
+HWY_INLINE void prefetchAhead(const T* at, int64_t elements) {
+  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(at) + static_cast<uintptr_t>(elements) * sizeof(T)));
 }
 
-// to[k * width + item] = source(item, k): a panel of `width` places per step of depth.
-inline void transpose(const Matrix<const float>& source, int64_t width, float* HWY_RESTRICT to) {
+// Where the steps of depth lie, in elements, and which to ask for at step k: one within reach of the operand's ids, or
+// simply the eighth from here.
+struct StridedDepth {
+  static constexpr bool kGathered = false;
+  int64_t stride;
+
+  int64_t offset(int64_t k) const { return k * stride; }
+  int64_t offsetAhead(int64_t k, int64_t) const { return (k + 8) * stride; }
+};
+
+struct GatheredDepth {
+  static constexpr bool kGathered = true;
+  const int32_t* ids;
+  int64_t stride;
+
+  int64_t offset(int64_t k) const { return ids[k] * stride; }
+  int64_t offsetAhead(int64_t k, int64_t depth) const { return offset(std::min(k + 8, depth - 1)); }
+};
+
+template <class T, class Depth>
+void transposeAlong(const Depth& along, const Operand& source, int64_t width, float* HWY_RESTRICT to) {
+  const T* data = static_cast<const T*>(source.data);
   const int64_t items = source.rows, depth = source.columns;
   int64_t done = 0;
-  if (source.rowStride == 1 && items > 1) {  // items adjacent in memory: copy runs, whose strides no hardware foresees
+  if (source.rowStride == 1 && !source.rowIds && items > 1) {
+    // Items adjacent in memory: copy runs, whose strides no hardware foresees.
     for (int64_t k = 0; k < depth; ++k) {
-      const float* run = source.data + k * source.columnStride;
-      prefetchAhead(run, 8 * source.columnStride);
-      prefetchAhead(run, 8 * source.columnStride + items - 1);
-      copyRun(run, items, to + k * width);
+      const int64_t ahead = along.offsetAhead(k, depth);
+      prefetchAhead(data, ahead);
+      prefetchAhead(data, ahead + items - 1);
+      copyRun(data + along.offset(k), items, to + k * width);
     }
     done = items;
   }
 #if HWY_TARGET != HWY_SCALAR
-  if (source.columnStride == 1) {  // depth adjacent: transpose blocks of 4 x 4
+  if (!Depth::kGathered && source.columnStride == 1) {  // depth adjacent: transpose blocks of 4 x 4
     const hn::FixedTag<float, 4> d4;
     for (; done + 4 <= items; done += 4) {
-      const float* a = source.row(done);
-      const float *b = a + source.rowStride, *c = b + source.rowStride, *e = c + source.rowStride;
+      const T *a = data + source.rowOffset(done), *b = data + source.rowOffset(done + 1);
+      const T *c = data + source.rowOffset(done + 2), *e = data + source.rowOffset(done + 3);
       float* at = to + done;
       int64_t k = 0;
       for (; k + 4 <= depth; k += 4, at += 4 * width) {
-        const auto va = hn::LoadU(d4, a + k), vb = hn::LoadU(d4, b + k);
-        const auto vc = hn::LoadU(d4, c + k), ve = hn::LoadU(d4, e + k);
+        const auto va = loadFloats(d4, a + k), vb = loadFloats(d4, b + k);
+        const auto vc = loadFloats(d4, c + k), ve = loadFloats(d4, e + k);
         const auto lowAb = hn::InterleaveLower(d4, va, vb), lowCe = hn::InterleaveLower(d4, vc, ve);
         const auto highAb = hn::InterleaveUpper(d4, va, vb), highCe = hn::InterleaveUpper(d4, vc, ve);
         hn::StoreU(hn::ConcatLowerLower(d4, lowCe, lowAb), d4, at);
@@ -87,12 +134,40 @@ inline void transpose(const Matrix<const float>& source, int64_t width, float* H
         hn::StoreU(hn::ConcatLowerLower(d4, highCe, highAb), d4, at + 2 * width);
         hn::StoreU(hn::ConcatUpperUpper(d4, highCe, highAb), d4, at + 3 * width);
       }
-      for (; k < depth; ++k, at += width) at[0] = a[k], at[1] = b[k], at[2] = c[k], at[3] = e[k];
+      for (; k < depth; ++k, at += width)
+        at[0] = loadFloat(a + k), at[1] = loadFloat(b + k), at[2] = loadFloat(c + k), at[3] = loadFloat(e + k);
     }
   }
 #endif
-  for (; done < items; ++done)
-    for (int64_t k = 0; k < depth; ++k) to[k * width + done] = source(done, k);
+  for (; done < items; ++done) {
+    const T* row = data + source.rowOffset(done);
+    for (int64_t k = 0; k < depth; ++k) to[k * width + done] = loadFloat(row + along.offset(k));
+  }
+}
+
+template <class T>
+void transposeOf(const Operand& source, int64_t width, float* HWY_RESTRICT to) {
+  if (source.columnIds)
+    transposeAlong<T>(GatheredDepth{source.columnIds, source.columnStride}, source, width, to);
+  else
+    transposeAlong<T>(StridedDepth{source.columnStride}, source, width, to);
+}
+
+// to[k * width + item] = source(item, k): a panel of `width` places per step of depth.
+inline void transpose(const Operand& source, int64_t width, float* HWY_RESTRICT to) {
+  switch (source.type) {
+    case DataType::kFloat32:
+      return transposeOf<float>(source, width, to);
+    case DataType::kBfloat16:
+      return transposeOf<hwy::bfloat16_t>(source, width, to);
+    case DataType::kFloat16:
+      return transposeOf<hwy::float16_t>(source, width, to);
+  }
+}
+
+// For what the engine itself has computed.
+inline void transpose(const Matrix<const float>& source, int64_t width, float* HWY_RESTRICT to) {
+  transposeAlong<float>(StridedDepth{source.columnStride}, source, width, to);
 }
 
 template <class T>
@@ -105,7 +180,7 @@ Matrix<T> columnsOf(const Matrix<T>& m, int64_t first, int64_t count) {
   return {m.data + first * m.columnStride, m.rows, count, m.rowStride, m.columnStride};
 }
 
-inline void packBroadcastPanels(const Matrix<const float>& source, const BroadcastPanels& panels, float* packed) {
+inline void packBroadcastPanels(const Operand& source, const BroadcastPanels& panels, float* packed) {
   for (int64_t panel = 0; panel < panels.count; ++panel) {
     const int64_t first = panel * panels.height, height = panels.heightOf(panel);
     transpose(rowsOf(source, first, height), height, packed + first * source.columns);
@@ -115,7 +190,7 @@ inline void packBroadcastPanels(const Matrix<const float>& source, const Broadca
 inline int64_t lanePanelCount(int64_t items) { return ceilDivide(items, kLanePanel); }
 inline int64_t lanePanelFloats(int64_t items, int64_t depth) { return lanePanelCount(items) * kLanePanel * depth; }
 
-inline void packLanePanel(const Matrix<const float>& source, int64_t panel, Range depth, float* packed) {
+inline void packLanePanel(const Operand& source, int64_t panel, Range depth, float* packed) {
   const int64_t first = panel * kLanePanel, items = std::min(kLanePanel, source.rows - first);
   float* to = packed + first * source.columns + depth.begin * kLanePanel;
   if (items < kLanePanel) std::fill_n(to, kLanePanel * depth.size(), 0.0f);
@@ -124,8 +199,8 @@ inline void packLanePanel(const Matrix<const float>& source, int64_t panel, Rang
 
 // Panels whose items are adjacent in memory are packed eight at a time, a few steps of depth at a time, so that memory is
 // read in runs of kilobytes; those whose depth is adjacent, one after another.
-inline void packLanePanels(const Matrix<const float>& source, float* packed, const Execution& execution) {
-  const bool itemsAdjacent = source.rowStride == 1;
+inline void packLanePanels(const Operand& source, float* packed, const Execution& execution) {
+  const bool itemsAdjacent = source.rowStride == 1 && !source.rowIds;
   const int64_t panels = lanePanelCount(source.rows), group = itemsAdjacent ? 8 : 1;
   const int64_t step = itemsAdjacent ? 8 : std::max<int64_t>(1, source.columns);
   execution.forEach(ceilDivide(panels, group), [&](int64_t task, int) {
@@ -138,7 +213,8 @@ inline void packLanePanels(const Matrix<const float>& source, float* packed, con
 // The way back from a lane panel of sums, [depth][kLanePanel]: destination(item, k) = packed[k][item] for its valid items.
 inline void unpackLanePanel(const float* HWY_RESTRICT packed, int64_t panel, const Matrix<float>& destination) {
   const int64_t first = panel * kLanePanel, items = std::min(kLanePanel, destination.rows - first);
-  transpose({packed, destination.columns, items, kLanePanel, 1}, destination.rowStride, destination.row(first));
+  transpose(Matrix<const float>{packed, destination.columns, items, kLanePanel, 1}, destination.rowStride,
+            destination.row(first));
 }
 
 // A packed operand of the broadcast side, [panel][depth][height].

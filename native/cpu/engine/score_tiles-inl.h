@@ -63,10 +63,10 @@ struct ScoreBuffer {
 // are. `packed` has room for kPackedTileFloats. Depth outermost: the packed columns of a depth block stay in the L2 cache
 // while all rows pass. A cancellation is seen before every depth block.
 template <class Visible, class Visit>
-void forEachScorePanel(const Execution& execution, const PackedRows& x, const Matrix<const float>& columns, Range tile,
+void forEachScorePanel(const Execution& execution, const PackedRows& x, const Operand& columns, Range tile,
                        ScoreBuffer buffer, float* packed, const Visible& visible, const Visit& visit) {
   const BroadcastPanels split(tile.size());
-  const Matrix<const float> tileColumns = rowsOf(columns, tile.begin, tile.size());
+  const Operand tileColumns = rowsOf(columns, tile.begin, tile.size());
   int64_t k = 0;
   do {
     execution.throwIfCancelled();

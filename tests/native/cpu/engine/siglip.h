@@ -3,7 +3,7 @@
 // A test of the engine's hooks: its reduction is no soft-max, and positive and negative pairs differ.
 #pragma once
 
-#include "core/tensor.h"
+#include "core/operand.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "cpu/dispatch.h"
@@ -11,7 +11,7 @@
 namespace fk::cpu {
 
 struct SiglipArguments {
-  Matrix<const float> x, y;  // [N, D], [M, D]: row i belongs to column i
+  Operand x, y;  // [N, D], [M, D]: row i belongs to column i
   float scale = 1, bias = 0;
   float* loss = nullptr;
   Matrix<float> dX, dY;

@@ -2,7 +2,7 @@
 // A test of the engine's hooks: what a row remembers is a list, and nothing is summed.
 #pragma once
 
-#include "core/tensor.h"
+#include "core/operand.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "cpu/dispatch.h"
@@ -12,9 +12,9 @@ namespace fk::cpu {
 constexpr int64_t kMostTopK = 16;
 
 struct TopKArguments {
-  Matrix<const float> x, y;  // [N, D], [M, D]
-  Matrix<float> scores;      // [N, k], k <= kMostTopK, descending; of equal scores the earlier column first
-  Matrix<int64_t> indices;   // [N, k]; -1, with score -inf, where there are fewer than k columns
+  Operand x, y;             // [N, D], [M, D]
+  Matrix<float> scores;     // [N, k], k <= kMostTopK, descending; of equal scores the earlier column first
+  Matrix<int64_t> indices;  // [N, k]; -1, with score -inf, where there are fewer than k columns
 };
 
 struct TopKKernels {

@@ -4,7 +4,7 @@
 // Every step is a sum of products, so with small integers the results are exact.
 #pragma once
 
-#include "core/tensor.h"
+#include "core/operand.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "cpu/dispatch.h"
@@ -12,10 +12,10 @@
 namespace fk::cpu {
 
 struct WindowedLinearAttentionArguments {
-  Matrix<const float> q, k, v;  // [N, D], [M, D], [M, V]
+  Operand q, k, v;  // [N, D], [M, D], [M, V]
   int64_t window = 0;
-  Matrix<float> output;         // [N, V]
-  Matrix<const float> dOutput;  // [N, V]
+  Matrix<float> output;  // [N, V]
+  Operand dOutput;       // [N, V]
   Matrix<float> dQ, dK, dV;
 };
 
