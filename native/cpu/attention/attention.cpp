@@ -166,7 +166,7 @@ struct BackwardBuffers {
                .y = a.k.head(b, h),
                .dX = a.dQ.head(b, h),
                .dY = a.dK.head(b, h),
-               .hasValues = true,
+               .second = SecondPair::kWithGradient,
                .dZ = a.dOutput.head(b, h),
                .w = a.v.head(b, h),
                .dW = a.dV.head(b, h)},

@@ -4,23 +4,28 @@
 //   tile step (side by side over column tiles)    scores -> dScores in the panel buffer, dY[tile] += dScores^T X
 //   row step  (side by side over slices of dX)    dX += dScores Y, for the columns of the window
 //
-// A window of columns bounds the panel buffer. Attention has a second operand pair, output = weights W with the gradient dZ:
-// its tiles carry the weights beside the gradients of the scores, and dW[tile] += weights^T dZ.
+// A window of columns bounds the panel buffer. There may be a second operand pair, whose product gradient() sees beside the
+// scores. Attention has one, output = weights W with the gradient dZ: its tiles carry the weights beside the gradients of
+// the scores, and dW[tile] += weights^T dZ. Distillation has the teacher's scores there, and no dW.
 //
 // The operator adds to what forward-inl.h asks for
 //     void gradient(const ScoreTile& scores, float* weightGradients) const;
-// which turns scores into their gradients. With values, weightGradients comes holding dZ W^T, and the call leaves the
-// gradients of the scores there and the weights in place of the scores. Padding lanes must come out finite.
+// which turns scores into their gradients. With a second pair, weightGradients comes holding dZ W^T, and the call leaves the
+// gradients of the scores there and, where there is a dW, the weights in place of the scores. Padding lanes must come out
+// finite.
 #pragma once
 
 #include "cpu/engine/forward-inl.h"
 
 namespace fk::cpu::FK_ISA {
 
+// Whether there is a second operand pair, and a gradient of its columns.
+enum class SecondPair { kNone, kScoresOnly, kWithGradient };
+
 struct BackwardProblem {
   Operand x, y;          // rows [N, D], columns [M, D]
   Matrix<float> dX, dY;  // either may be null
-  bool hasValues = false;
+  SecondPair second = SecondPair::kNone;
   Operand dZ = {}, w = {};  // [N, V], [M, V]
   Matrix<float> dW = {};
 };
@@ -35,17 +40,17 @@ class BackwardSweep {
         windowColumns_(std::min(windowColumns, ceilDivide(problem.y.rows, kColumnTile) * kColumnTile)),
         panels_(lanePanelCount(std::min(blockRows, problem.x.rows))) {}
 
-  // The same size whichever gradients are wanted.
+  // The same size whether or not dX and dY are wanted.
   void takeWorkspace(WorkspaceCursor& cursor, int threads) {
     const int64_t rows = panels_ * kLanePanel, depth = problem_.x.columns;
     xRows_ = cursor.take<float>(rows * depth);
     scores_ = {cursor.take<float>(rows * windowColumns_), windowColumns_ * kLanePanel};
     xDims_ = cursor.take<float>(lanePanelFloats(depth, rows));
     dXPanels_ = cursor.take<float>(rows * depth);
-    if (problem_.hasValues) {
+    if (hasSecondPair()) {
       zRows_ = cursor.take<float>(rows * problem_.w.columns);
       weights_ = {cursor.take<float>(rows * windowColumns_), windowColumns_ * kLanePanel};
-      zDims_ = cursor.take<float>(lanePanelFloats(problem_.w.columns, rows));
+      if (hasSecondGradient()) zDims_ = cursor.take<float>(lanePanelFloats(problem_.w.columns, rows));
     }
     packed_ = cursor.take<float>(threads * kPackedTileFloats);
   }
@@ -59,7 +64,8 @@ class BackwardSweep {
   }
 
   Range block(int64_t index) const { return {index * blockRows_, std::min((index + 1) * blockRows_, problem_.x.rows)}; }
-  int64_t blocks() const { return ceilDivide(problem_.x.rows, blockRows_); }
+  // At least one, which writes the zeros of a dY without rows.
+  int64_t blocks() const { return std::max<int64_t>(1, ceilDivide(problem_.x.rows, blockRows_)); }
 
   // Packs the operands of a row block. Rows for which excluded(row) holds have zero gradients whatever they hold, NaN too:
   // the operator makes their score gradients zero, and they are left out of the operand those multiply.
@@ -74,10 +80,10 @@ class BackwardSweep {
         if (excluded(block.begin + row)) clearDepth(xDims_, lanePanelCount(x.columns), x.rows, row);
     }
     if (problem_.dX) std::fill_n(dXPanels_, lanePanelFloats(block.size(), x.columns), 0.0f);
-    if (!problem_.hasValues) return;
+    if (!hasSecondPair()) return;
     const Operand dZ = rowsOf(problem_.dZ, block.begin, block.size());
     packLanePanels(dZ, zRows_, execution);
-    packLanePanels(dZ.transposed(), zDims_, execution);
+    if (hasSecondGradient()) packLanePanels(dZ.transposed(), zDims_, execution);
   }
 
   // The gradients of a block. scoresKept: reduceRows has left the scores of all columns behind, see keptTile().
@@ -98,6 +104,8 @@ class BackwardSweep {
   }
 
  private:
+  bool hasSecondPair() const { return problem_.second != SecondPair::kNone; }
+  bool hasSecondGradient() const { return problem_.second == SecondPair::kWithGradient; }
   float* packedColumns(int slot) const { return packed_ + slot * kPackedTileFloats; }
 
   static void clearDepth(float* lanePanels, int64_t panels, int64_t depth, int64_t k) {
@@ -111,13 +119,14 @@ class BackwardSweep {
     const ScoreBuffer scores{scores_.data + offset, scores_.panelStride};
     const ScoreBuffer weights{weights_.data + offset, weights_.panelStride};
     const PackedRows x = packedRows();
-    if (problem_.hasValues)
+    if (hasSecondPair())
       forEachScorePanel(execution, {zRows_, block_, problem_.w.columns}, problem_.w, tile, scores, packed, visible,
                         [](int64_t, const ScoreTile&) {});
-    // With values, "scores" holds dZ W^T until gradient() makes it the gradients of the scores, which `weights` gets first.
-    const ScoreBuffer& target = problem_.hasValues ? weights : scores;
+    // With a second pair, "scores" holds dZ W^T until gradient() makes it the gradients of the scores, which `weights` gets
+    // first.
+    const ScoreBuffer& target = hasSecondPair() ? weights : scores;
     const auto gradient = [&](int64_t p, const ScoreTile& s) {
-      op.gradient(s, problem_.hasValues ? scores.panel(p) + (s.columns.begin - tile.begin) * kLanePanel : nullptr);
+      op.gradient(s, hasSecondPair() ? scores.panel(p) + (s.columns.begin - tile.begin) * kLanePanel : nullptr);
     };
     if (scoresKept) {
       execution.throwIfCancelled();
@@ -126,7 +135,7 @@ class BackwardSweep {
       forEachScorePanel(execution, x, problem_.y, tile, target, packed, visible, gradient);
     }
     if (problem_.dY) contractRows(op, scores, tile, xDims_, problem_.dY, packed);
-    if (problem_.hasValues) contractRows(op, weights, tile, zDims_, problem_.dW, packed);
+    if (hasSecondGradient()) contractRows(op, weights, tile, zDims_, problem_.dW, packed);
   }
 
   // out[column] (+)= sum over rows of gradients[column][row] * operand[row], for the columns of a tile. `dims` holds the

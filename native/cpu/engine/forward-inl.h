@@ -7,7 +7,7 @@
 //     void fold(Panel&, const ScoreTile&) const;     one tile of scores, columns ascending
 //     void merge(Panel&, const Panel& later) const;  two neighbouring column ranges of the same rows
 // and, for sweeps with values, fold() leaves the weights in place of the scores and the factor for what the rows have summed
-// so far in Panel::rescale.
+// so far in Panel::rescale. For sweeps over pairs of scores it is fold(Panel&, const ScoreTile&, float* pairedScores).
 #pragma once
 
 #include "cpu/engine/score_tiles-inl.h"
@@ -60,28 +60,66 @@ class TileScratches {
 inline Range tileAt(int64_t first, int64_t end) { return {first, std::min(first + kColumnTile, end)}; }
 
 // panels[p] becomes the fold of all columns for the rows of lane panel p. `partials` has room for one Panel per chunk and
-// panel; scratch(slot, tile) is the TileScratch of a thread for a tile.
-template <class Op, class Scratch>
-void reduceRows(const Op& op, const PackedRows& x, const Operand& columns, typename Op::Panel* panels,
-                typename Op::Panel* partials, const Scratch& scratch, const Execution& execution) {
-  const ColumnChunks chunks(columns.rows);
+// panel. foldTile(states, tile, slot) folds a tile of columns into one Panel per lane panel.
+template <class Op, class FoldTile>
+void reduceTiles(const Op& op, const PackedRows& x, int64_t columns, typename Op::Panel* panels,
+                 typename Op::Panel* partials, const Execution& execution, const FoldTile& foldTile) {
+  const ColumnChunks chunks(columns);
   const int64_t panelCount = x.panels();
-  const auto visible = [&](Range rows) { return op.visible(rows); };
   execution.forEach(chunks.count, [&](int64_t chunk, int slot) {
     typename Op::Panel* states = partials + chunk * panelCount;
     for (int64_t p = 0; p < panelCount; ++p) op.begin(states[p], x.rowsOf(p));
     const Range range = chunks[chunk];
-    for (int64_t first = range.begin; first < range.end; first += kColumnTile) {
-      const Range tile = tileAt(first, range.end);
-      const TileScratch own = scratch(slot, tile);
-      forEachScorePanel(execution, x, columns, tile, own.scores, own.packedColumns, visible,
-                        [&](int64_t p, const ScoreTile& scores) { op.fold(states[p], scores); });
-    }
+    for (int64_t first = range.begin; first < range.end; first += kColumnTile)
+      foldTile(states, tileAt(first, range.end), slot);
   });
   for (int64_t p = 0; p < panelCount; ++p) {
     op.begin(panels[p], x.rowsOf(p));
     for (int64_t chunk = 0; chunk < chunks.count; ++chunk) op.merge(panels[p], partials[chunk * panelCount + p]);
   }
+}
+
+// Sweeps over the scores of x and columns. scratch(slot, tile) is the TileScratch of a thread for a tile.
+template <class Op, class Scratch>
+void reduceRows(const Op& op, const PackedRows& x, const Operand& columns, typename Op::Panel* panels,
+                typename Op::Panel* partials, const Scratch& scratch, const Execution& execution) {
+  const auto visible = [&](Range rows) { return op.visible(rows); };
+  const auto foldTile = [&](typename Op::Panel* states, Range tile, int slot) {
+    const TileScratch own = scratch(slot, tile);
+    forEachScorePanel(execution, x, columns, tile, own.scores, own.packedColumns, visible,
+                      [&](int64_t p, const ScoreTile& scores) { op.fold(states[p], scores); });
+  };
+  reduceTiles(op, x, columns.rows, panels, partials, execution, foldTile);
+}
+
+// The second side of a sweep over pairs of scores: the same rows and as many columns, with a depth of its own.
+struct PairedScores {
+  PackedRows x;
+  Operand columns;
+  float* scores;  // room for floats() of the sweep's threads
+
+  static int64_t floats(int64_t panels, int threads) { return threads * panels * kColumnTile * kLanePanel; }
+  ScoreBuffer buffer(int slot) const { return {scores + floats(x.panels(), slot), kColumnTile * kLanePanel}; }
+};
+
+// Sweeps in which fold() sees the scores of two sides at once. The second side's wait in a buffer of all panels, 1 KB per
+// row, until the first side's panel comes.
+template <class Op, class Scratch>
+void reduceRowPairs(const Op& op, const PackedRows& x, const Operand& columns, const PairedScores& pair,
+                    typename Op::Panel* panels, typename Op::Panel* partials, const Scratch& scratch,
+                    const Execution& execution) {
+  const auto visible = [&](Range rows) { return op.visible(rows); };
+  const auto foldTile = [&](typename Op::Panel* states, Range tile, int slot) {
+    const TileScratch own = scratch(slot, tile);
+    const ScoreBuffer paired = pair.buffer(slot);
+    forEachScorePanel(execution, pair.x, pair.columns, tile, paired, own.packedColumns, visible,
+                      [](int64_t, const ScoreTile&) {});
+    forEachScorePanel(execution, x, columns, tile, own.scores, own.packedColumns, visible,
+                      [&](int64_t p, const ScoreTile& scores) {
+                        op.fold(states[p], scores, paired.panel(p) + (scores.columns.begin - tile.begin) * kLanePanel);
+                      });
+  };
+  reduceTiles(op, x, columns.rows, panels, partials, execution, foldTile);
 }
 
 // Sweeps with values: sums[p][v][lane] = sum over columns of weight * values[column][v], rescaled as fold() asks. Serial;

@@ -70,7 +70,6 @@ struct OnlineSoftmax {
       hn::StoreU(hn::Add(finiteShift(hn::Load(d, max + half)), Log(d, hn::Load(d, sum + half))), d, result + half);
   }
 
- private:
   // What exponents are taken relative to: the maximum, or 0 while that is -inf, since -inf - -inf would be NaN.
   static FloatVector finiteShift(FloatVector max) {
     const FloatTag d;

@@ -72,7 +72,14 @@ void forward(const Arguments& a, const Execution& execution, size_t, std::byte* 
 }
 
 BackwardSweep makeSweep(const Arguments& a) {
-  return {{.x = a.q, .y = a.k, .dX = a.dQ, .dY = a.dK, .hasValues = true, .dZ = a.dOutput, .w = a.v, .dW = a.dV},
+  return {{.x = a.q,
+           .y = a.k,
+           .dX = a.dQ,
+           .dY = a.dK,
+           .second = SecondPair::kWithGradient,
+           .dZ = a.dOutput,
+           .w = a.v,
+           .dW = a.dV},
           kRows,
           kColumnTile};
 }
