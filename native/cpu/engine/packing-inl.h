@@ -82,14 +82,14 @@ HWY_INLINE void prefetchAhead(const T* at, int64_t elements) {
   hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(at) + static_cast<uintptr_t>(elements) * sizeof(T)));
 }
 
-// Where the steps of depth lie, in elements, and which to ask for at step k: one within reach of the operand's ids, or
-// simply the eighth from here.
+// Where step k of the depth lies, and how far behind it the step to ask for: the eighth from here, or with ids, which end,
+// the last before that. In elements.
 struct StridedDepth {
   static constexpr bool kGathered = false;
   int64_t stride;
 
   int64_t offset(int64_t k) const { return k * stride; }
-  int64_t offsetAhead(int64_t k, int64_t) const { return (k + 8) * stride; }
+  int64_t ahead(int64_t, int64_t) const { return 8 * stride; }
 };
 
 struct GatheredDepth {
@@ -98,33 +98,43 @@ struct GatheredDepth {
   int64_t stride;
 
   int64_t offset(int64_t k) const { return ids[k] * stride; }
-  int64_t offsetAhead(int64_t k, int64_t depth) const { return offset(std::min(k + 8, depth - 1)); }
+  int64_t ahead(int64_t k, int64_t end) const { return offset(std::min(k + 8, end - 1)) - offset(k); }
 };
 
+// Items adjacent in memory: a run per step of depth, whose strides no hardware foresees.
 template <class T, class Depth>
-void transposeAlong(const Depth& along, const Operand& source, int64_t width, float* HWY_RESTRICT to) {
+HWY_INLINE void copyRuns(Depth along, const T* first, int64_t items, Range depth, int64_t width, float* HWY_RESTRICT to) {
+  for (int64_t k = depth.begin; k < depth.end; ++k, to += width) {
+    const T* run = first + along.offset(k);
+    const int64_t ahead = along.ahead(k, depth.end);
+    prefetchAhead(run, ahead);
+    prefetchAhead(run, ahead + items - 1);
+    copyRun(run, items, to);
+  }
+}
+
+template <class T, class Depth>
+HWY_INLINE void transposeAlong(Depth along, const Operand& source, Range items, Range depth, int64_t width,
+                               float* HWY_RESTRICT to) {
   const T* data = static_cast<const T*>(source.data);
-  const int64_t items = source.rows, depth = source.columns;
-  int64_t done = 0;
-  if (source.rowStride == 1 && !source.rowIds && items > 1) {
-    // Items adjacent in memory: copy runs, whose strides no hardware foresees.
-    for (int64_t k = 0; k < depth; ++k) {
-      const int64_t ahead = along.offsetAhead(k, depth);
-      prefetchAhead(data, ahead);
-      prefetchAhead(data, ahead + items - 1);
-      copyRun(data + along.offset(k), items, to + k * width);
-    }
-    done = items;
+  int64_t item = items.begin;
+  if (source.rowStride == 1 && !source.rowIds && items.size() > 1) {
+    if (items.size() == kLanePanel)  // nearly always, and loops of known length are faster
+      copyRuns(along, data + items.begin, kLanePanel, depth, width, to);
+    else
+      copyRuns(along, data + items.begin, items.size(), depth, width, to);
+    item = items.end;
   }
 #if HWY_TARGET != HWY_SCALAR
   if (!Depth::kGathered && source.columnStride == 1) {  // depth adjacent: transpose blocks of 4 x 4
     const hn::FixedTag<float, 4> d4;
-    for (; done + 4 <= items; done += 4) {
-      const T *a = data + source.rowOffset(done), *b = data + source.rowOffset(done + 1);
-      const T *c = data + source.rowOffset(done + 2), *e = data + source.rowOffset(done + 3);
-      float* at = to + done;
+    const T* first = data + depth.begin;
+    for (; item + 4 <= items.end; item += 4) {
+      const T *a = first + source.rowOffset(item), *b = first + source.rowOffset(item + 1);
+      const T *c = first + source.rowOffset(item + 2), *e = first + source.rowOffset(item + 3);
+      float* at = to + (item - items.begin);
       int64_t k = 0;
-      for (; k + 4 <= depth; k += 4, at += 4 * width) {
+      for (; k + 4 <= depth.size(); k += 4, at += 4 * width) {
         const auto va = loadFloats(d4, a + k), vb = loadFloats(d4, b + k);
         const auto vc = loadFloats(d4, c + k), ve = loadFloats(d4, e + k);
         const auto lowAb = hn::InterleaveLower(d4, va, vb), lowCe = hn::InterleaveLower(d4, vc, ve);
@@ -134,40 +144,42 @@ void transposeAlong(const Depth& along, const Operand& source, int64_t width, fl
         hn::StoreU(hn::ConcatLowerLower(d4, highCe, highAb), d4, at + 2 * width);
         hn::StoreU(hn::ConcatUpperUpper(d4, highCe, highAb), d4, at + 3 * width);
       }
-      for (; k < depth; ++k, at += width)
+      for (; k < depth.size(); ++k, at += width)
         at[0] = loadFloat(a + k), at[1] = loadFloat(b + k), at[2] = loadFloat(c + k), at[3] = loadFloat(e + k);
     }
   }
 #endif
-  for (; done < items; ++done) {
-    const T* row = data + source.rowOffset(done);
-    for (int64_t k = 0; k < depth; ++k) to[k * width + done] = loadFloat(row + along.offset(k));
+  for (; item < items.end; ++item) {
+    const T* row = data + source.rowOffset(item);
+    float* at = to + (item - items.begin);
+    for (int64_t k = depth.begin; k < depth.end; ++k, at += width) *at = loadFloat(row + along.offset(k));
   }
 }
 
 template <class T>
-void transposeOf(const Operand& source, int64_t width, float* HWY_RESTRICT to) {
+HWY_NOINLINE void transposeOf(const Operand& source, Range items, Range depth, int64_t width, float* HWY_RESTRICT to) {
   if (source.columnIds)
-    transposeAlong<T>(GatheredDepth{source.columnIds, source.columnStride}, source, width, to);
+    transposeAlong<T>(GatheredDepth{source.columnIds, source.columnStride}, source, items, depth, width, to);
   else
-    transposeAlong<T>(StridedDepth{source.columnStride}, source, width, to);
+    transposeAlong<T>(StridedDepth{source.columnStride}, source, items, depth, width, to);
 }
 
-// to[k * width + item] = source(item, k): a panel of `width` places per step of depth.
-inline void transpose(const Operand& source, int64_t width, float* HWY_RESTRICT to) {
+// to[k * width + item] = source(items.begin + item, depth.begin + k): a panel of `width` places per step of depth. Ranges,
+// because a panel of eight steps costs less than slicing an operand.
+inline void transpose(const Operand& source, Range items, Range depth, int64_t width, float* HWY_RESTRICT to) {
   switch (source.type) {
     case DataType::kFloat32:
-      return transposeOf<float>(source, width, to);
+      return transposeOf<float>(source, items, depth, width, to);
     case DataType::kBfloat16:
-      return transposeOf<hwy::bfloat16_t>(source, width, to);
+      return transposeOf<hwy::bfloat16_t>(source, items, depth, width, to);
     case DataType::kFloat16:
-      return transposeOf<hwy::float16_t>(source, width, to);
+      return transposeOf<hwy::float16_t>(source, items, depth, width, to);
   }
 }
 
-// For what the engine itself has computed.
+// All of what the engine itself has computed.
 inline void transpose(const Matrix<const float>& source, int64_t width, float* HWY_RESTRICT to) {
-  transposeAlong<float>(StridedDepth{source.columnStride}, source, width, to);
+  transposeAlong<float>(StridedDepth{source.columnStride}, source, {0, source.rows}, {0, source.columns}, width, to);
 }
 
 template <class T>
@@ -183,7 +195,7 @@ Matrix<T> columnsOf(const Matrix<T>& m, int64_t first, int64_t count) {
 inline void packBroadcastPanels(const Operand& source, const BroadcastPanels& panels, float* packed) {
   for (int64_t panel = 0; panel < panels.count; ++panel) {
     const int64_t first = panel * panels.height, height = panels.heightOf(panel);
-    transpose(rowsOf(source, first, height), height, packed + first * source.columns);
+    transpose(source, {first, first + height}, {0, source.columns}, height, packed + first * source.columns);
   }
 }
 
@@ -194,7 +206,7 @@ inline void packLanePanel(const Operand& source, int64_t panel, Range depth, flo
   const int64_t first = panel * kLanePanel, items = std::min(kLanePanel, source.rows - first);
   float* to = packed + first * source.columns + depth.begin * kLanePanel;
   if (items < kLanePanel) std::fill_n(to, kLanePanel * depth.size(), 0.0f);
-  transpose(columnsOf(rowsOf(source, first, items), depth.begin, depth.size()), kLanePanel, to);
+  transpose(source, {first, first + items}, depth, kLanePanel, to);
 }
 
 // Panels whose items are adjacent in memory are packed eight at a time, a few steps of depth at a time, so that memory is
