@@ -154,12 +154,30 @@ bool sameLayout(const View& a, const View& b) {
 
 }  // namespace
 
-IndexVector Arguments::indices(const char* name, const DLTensor* tensor, const Shape& shape) {
+// NULL is left to addView.
+bool Arguments::isInt64(const char* name, const DLTensor* tensor) {
   const bool is64 = tensor != nullptr && tensor->dtype.bits == 64;
   if (tensor != nullptr && (tensor->dtype.code != kDLInt || (!is64 && tensor->dtype.bits != 32) || tensor->dtype.lanes != 1))
     fail(FK_ERROR_INVALID_ARGUMENT, "%s: dtype %s, needs int32 or int64", name, typeName(tensor->dtype).c_str());
+  return is64;
+}
+
+IndexVector Arguments::indices(const char* name, const DLTensor* tensor, const Shape& shape) {
+  const bool is64 = isInt64(name, tensor);
   const View& view = addView(name, tensor, shape, is64 ? 8 : 4, false, {});
   return {view.data, is64, view.extents[0], view.strides[0]};
+}
+
+void Arguments::integers(const char* name, const DLTensor* tensor, const Shape& shape, Matrix<int32_t>& int32,
+                         Matrix<int64_t>& int64) {
+  const bool is64 = isInt64(name, tensor);
+  const View& view = addView(name, tensor, shape, is64 ? 8 : 4, true, {});
+  requireUnitInnerStride(view);
+  const auto [rows, columns] = std::pair(view.extents[0], view.extents[1]);
+  if (is64)
+    int64 = {elements<int64_t>(view), rows, columns, rowStrideOf(view), 1};
+  else
+    int32 = {elements<int32_t>(view), rows, columns, rowStrideOf(view), 1};
 }
 
 Operand Arguments::operand(const char* name, const DLTensor* tensor, const Shape& shape) {

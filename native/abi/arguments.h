@@ -142,6 +142,10 @@ class Arguments {
   // int32 or int64, one axis with any stride. Their values are not looked at: see requireInRange.
   IndexVector indices(const char* name, const DLTensor* tensor, const Shape& shape);
 
+  // An output of int32 or int64, two axes, the last one with stride 1: one of the two results has the data.
+  void integers(const char* name, const DLTensor* tensor, const Shape& shape, Matrix<int32_t>& int32,
+                Matrix<int64_t>& int64);
+
  private:
   static constexpr int kMaxArguments = 32;
   static constexpr int kMaxNames = 8;
@@ -167,6 +171,7 @@ class Arguments {
   // Of rows whose elements are adjacent.
   static int64_t rowStrideOf(const View& view) { return view.extents[0] > 1 ? view.strides[0] : view.extents[1]; }
 
+  static bool isInt64(const char* name, const DLTensor* tensor);
   static void requireType(const char* name, const DLTensor* tensor, int code, int bits);
   static void requireUnitInnerStride(const View& view) {
     if (view.extents[view.axes - 1] > 1 && view.strides[view.axes - 1] != 1) failUnitInnerStride(view);

@@ -9,26 +9,35 @@
 
 namespace fk::abi {
 
-// The caller's options over the defaults that `initialise` fills in. A caller that was compiled against an older header has
+// The caller's struct over the defaults that `initialise` fills in. A caller that was compiled against an older header has
 // a smaller struct, and the fields that it lacks keep their defaults; one with a newer header has a larger struct, whose
 // tail must be zero, because this library would ignore what it asks for. firstSize: sizeof in the first released version.
-template <class Options>
-Options readOptions(const Options* given, void (*initialise)(Options*) noexcept, size_t firstSize = sizeof(Options)) {
+template <class Struct>
+Struct readStruct(const char* name, const Struct* given, void (*initialise)(Struct*) noexcept,
+                  size_t firstSize = sizeof(Struct)) {
   constexpr size_t kPlausible = 4096;
-  Options options;
-  initialise(&options);
-  if (given == nullptr) return options;
   const size_t size = given->struct_size;
   if (size < firstSize || size > kPlausible)
-    fail(FK_ERROR_INVALID_ARGUMENT,
-         "options: struct_size is %zu, needs %zu or more; fill the struct with its _init function", size, firstSize);
+    fail(FK_ERROR_INVALID_ARGUMENT, "%s: struct_size is %zu, needs %zu or more; fill the struct with its _init function",
+         name, size, firstSize);
   const auto* bytes = reinterpret_cast<const unsigned char*>(given);
-  if (std::any_of(bytes + std::min(size, sizeof(Options)), bytes + size, [](unsigned char byte) { return byte != 0; }))
+  if (std::any_of(bytes + std::min(size, sizeof(Struct)), bytes + size, [](unsigned char byte) { return byte != 0; }))
     fail(FK_ERROR_INVALID_ARGUMENT,
-         "options: a field beyond byte %zu is set, which this version of the library does not know; leave it zero or use a "
-         "newer library",
-         sizeof(Options));
-  std::memcpy(&options, given, std::min(size, sizeof(Options)));
+         "%s: a field beyond byte %zu is set, which this version of the library does not know; leave it zero or use a newer "
+         "library",
+         name, sizeof(Struct));
+  Struct read;
+  initialise(&read);
+  std::memcpy(&read, given, std::min(size, sizeof(Struct)));
+  return read;
+}
+
+// As above; NULL means the defaults.
+template <class Options>
+Options readOptions(const Options* given, void (*initialise)(Options*) noexcept, size_t firstSize = sizeof(Options)) {
+  if (given != nullptr) return readStruct("options", given, initialise, firstSize);
+  Options options;
+  initialise(&options);
   return options;
 }
 

@@ -6,11 +6,19 @@
 
 using namespace fk::abi;
 
-fk_status fk_softmax_cross_entropy(fk_context* context, const fk_cut_cross_entropy_options* options, DLTensor* logits,
+void fk_softmax_cross_entropy_options_init(fk_softmax_cross_entropy_options* options) noexcept {
+  *options = {.struct_size = sizeof(*options),
+              .reduction = FK_REDUCTION_MEAN,
+              .has_ignore_index = 1,
+              .reserved = 0,
+              .ignore_index = -100};
+}
+
+fk_status fk_softmax_cross_entropy(fk_context* context, const fk_softmax_cross_entropy_options* options, DLTensor* logits,
                                    const DLTensor* targets, DLTensor* loss) noexcept {
   return guarded([&] {
     const ContextLock lock(context);
-    const fk_cut_cross_entropy_options read = readOptions(options, fk_cut_cross_entropy_options_init);
+    const fk_softmax_cross_entropy_options read = readOptions(options, fk_softmax_cross_entropy_options_init);
     Arguments arguments;
     fk::cpu::SoftmaxCrossEntropyArguments call;
     call.reduction = readEnum(read.reduction, FK_REDUCTION_NONE, "reduction");

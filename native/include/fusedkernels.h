@@ -167,12 +167,19 @@ FK_API fk_status fk_gemm_workspace_size(fk_context* context, const fk_gemm_optio
                                         const DLTensor* b, const DLTensor* c, uint64_t* bytes) FK_NOEXCEPT;
 
 /* ---- Loss: cut cross-entropy ------------------------------------------------------------------------------------- */
-/* Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024. With s[n, v] = embeddings[n] . classifier[v]
- *     logSumExp[n] = log sum_v exp(s[n, v]),     loss[n] = logSumExp[n] - s[n, targets[n]]
- * and s is never stored: O(N) memory beyond the arguments, plus a bounded workspace.
- *   embeddings  [..., D]  f32      classifier  [V, D]  f32      targets  [...] int32 or int64, in [0, V) or ignore_index
- *   loss        f32; one element for mean and sum, [...] for none (0 at ignored rows)
- * A NaN (or an infinity that the mathematics does not cancel) in a row makes that row's loss NaN; other rows keep theirs. */
+/* Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024. For row n and class v
+ *     x[n, v] = logit_scale * (embeddings[n] . classifier[v] + bias[v])
+ *     z[n, v] = softcap * tanh(x[n, v] / softcap)                              (z = x where softcap is 0)
+ *     logSumExp[n] = log sum_v exp(z[n, v]),     p[n, v] = exp(z[n, v] - logSumExp[n])
+ * and no [N, V] array is ever stored: O(N) memory beyond the arguments, plus a bounded workspace. In nats:
+ *     q[n] = (1 - label_smoothing) * t[n] + label_smoothing / V        t[n]: target_probabilities[n], or 1 at targets[n]
+ *     crossEntropy[n] = sum_v class_weights[v] * q[n, v] * (logSumExp[n] - z[n, v])
+ *     loss[n] = row_weights[n] * (crossEntropy[n] + z_loss * logSumExp[n]^2)
+ * With another loss_shape f, crossEntropy[n] is class_weights[y] * f(-log p[n, y]) for y = targets[n]. The mean is sum_n
+ * loss[n] / sum_n row_weights[n] * w[n], w[n] being class_weights[targets[n]], or 1 with target_probabilities (as PyTorch
+ * has it; a row of weight 2 counts as two rows), and 0 where that denominator is 0. Rows that are ignored have loss 0,
+ * gradient 0 and 0 in every other per-row output (-1 in top_tokens), whatever they hold; they cost no arithmetic. A NaN (or
+ * an infinity that the mathematics does not cancel) in a row makes that row's loss NaN; other rows keep theirs. */
 
 typedef enum { FK_REDUCTION_MEAN = 0, FK_REDUCTION_SUM = 1, FK_REDUCTION_NONE = 2 } fk_reduction;
 
@@ -182,45 +189,194 @@ typedef enum {
   FK_SCHEDULE_FUSED = 2      /* a block of rows keeps its scores [rows, V] in the workspace: 3 GEMM passes          */
 } fk_schedule;
 
+/* f of a row's cross-entropy l = -log p, p the probability of its target; a is loss_shape_parameter. The gradient is that of
+ * the cross-entropy times f'(l), one factor per row. */
+typedef enum {
+  FK_LOSS_SHAPE_CROSS_ENTROPY = 0, /* l                                                                                  */
+  FK_LOSS_SHAPE_FOCAL = 1,         /* (1 - p)^a l,        a >= 0            Lin et al., "Focal Loss", 2017                 */
+  FK_LOSS_SHAPE_POLY1 = 2,         /* l + a (1 - p),      a >= -1           Leng et al., "PolyLoss", 2022                  */
+  FK_LOSS_SHAPE_GENERALISED = 3,   /* (1 - p^a) / a,      -1 <= a <= 1      Zhang & Sabuncu, "Generalized Cross Entropy",
+                                      2018, and the comp-sum family of Mao et al., 2023 (tau = 1 + a); 0: l, 1: 1 - p (MAE) */
+  FK_LOSS_SHAPE_TOKEN_SCALED = 4   /* p l with p held constant in the gradient: Wu et al., "Dynamic Fine-Tuning", 2025     */
+} fk_loss_shape;
+
+#define FK_DEFAULT_FILTER_EPSILON 0.000244140625f /* 2^-12, the paper's */
+
 typedef struct {
   uint32_t struct_size;
-  int32_t reduction;        /* fk_reduction; FK_REDUCTION_MEAN: over the rows that are not ignored, 0 when there are none */
-  int32_t has_ignore_index; /* 1 (default) */
-  int32_t schedule;         /* fk_schedule; loss_and_gradient only */
-  int64_t ignore_index;     /* -100; rows with this target have loss 0 and gradient 0. May lie in [0, V). */
+  int32_t reduction;          /* fk_reduction: FK_REDUCTION_MEAN                                                        */
+  int32_t has_ignore_index;   /* 1 (default)                                                                            */
+  int32_t schedule;           /* fk_schedule; loss_and_gradient only                                                    */
+  int64_t ignore_index;       /* -100; rows with this target are ignored. May lie in [0, V).                            */
+  int64_t shift;              /* 0; >= 0: position i of a sequence is judged by the target at i + shift (the next token's for
+                                 1), its last `shift` positions are ignored. Sequences lie along the last axis of targets. */
+  float logit_scale;          /* 1; finite, not 0. A temperature T is 1 / T; one that acts after the softcap is
+                                 logit_scale = 1 / T with softcap / T.                                                  */
+  float softcap;              /* 0 (default): none; otherwise finite, > 0                                               */
+  float label_smoothing;      /* 0 (default) to 1                                                                       */
+  float z_loss;               /* 0 (default); finite, >= 0                                                              */
+  int32_t loss_shape;         /* fk_loss_shape: FK_LOSS_SHAPE_CROSS_ENTROPY; others need targets and no label_smoothing */
+  float loss_shape_parameter; /* 0 (default); see fk_loss_shape                                                         */
+  float filter_d_embeddings;  /* 0 (default): exact; otherwise in (0, 1), FK_DEFAULT_FILTER_EPSILON: see below          */
+  float filter_d_classifier;  /* the same for d_classifier                                                              */
+  int32_t order_vocabulary;   /* 0 (default); 1: visit classes by ascending mean logit, so that likely ones share tiles */
+  int32_t reserved;           /* 0 */
+  int64_t vocabulary_offset;  /* 0; with vocabulary_size: this call's classifier rows are classes                       */
+  int64_t vocabulary_size;    /*    [offset, offset + V) of a vocabulary of this size. 0 (default): not a shard.        */
 } fk_cut_cross_entropy_options;
 
 FK_API void fk_cut_cross_entropy_options_init(fk_cut_cross_entropy_options* options) FK_NOEXCEPT;
 
-/* log_sum_exp: [...] f32, for backward, or NULL. */
+/* Gradient filtering (the paper's section 4.3): dScore = d(loss) / d(embeddings . classifier) of a micro-tile is left out of
+ * a product where |dScore| < epsilon * |g[n]| in all of it, g[n] being logit_scale times the factor between row n's
+ * cross-entropy and the reported loss. A micro-tile is one class by one lane panel of rows for d_embeddings, one row by one
+ * broadcast panel of classes for d_classifier (32 rows and 14 classes with AVX-512). The error is bounded, and reported on
+ * request: */
+typedef struct {
+  uint32_t struct_size;
+  uint32_t reserved;
+  int64_t d_embeddings_tiles, d_embeddings_tiles_skipped; /* micro-tiles of the product, and those left out               */
+  int64_t d_classifier_tiles, d_classifier_tiles_skipped;
+  double
+      d_embeddings_error; /* Frobenius norm of d_embeddings' error: at most sum |left out dScore| * max_v |classifier[v]| */
+  double d_classifier_error; /* of d_classifier's: at most sum |left out dScore| * max_n |embeddings[n]|                   */
+  double max_dropped_probability; /* the largest, over rows, sum of |dScore / g[n]| left out of d_embeddings */
+} fk_filter_report;
+
+FK_API void fk_filter_report_init(fk_filter_report* report) FK_NOEXCEPT;
+
+/* The arrays of a call, all optional but the first two, NULL when absent; what needs a target needs
+ * targets or target_probabilities. f32 unless something else is said. Vectors take
+ * any stride, matrices need stride 1 along their last axis. [...] is the shape of targets; K is free. */
+typedef struct {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* Inputs */
+  const DLTensor* embeddings;           /* [..., D] f32, bf16 or f16                                                      */
+  const DLTensor* classifier;           /* [V, D]   f32, bf16 or f16; need not be the type of embeddings                  */
+  const DLTensor* targets;              /* [...] int32 or int64, in [0, V) (a shard: [0, vocabulary_size)) or ignore_index */
+  const DLTensor* target_probabilities; /* [..., V], instead of targets, without shift; finite, >= 0, not checked;
+                                           rows need not sum to 1 */
+  const DLTensor* bias;                 /* [V]                                                                            */
+  const DLTensor* class_weights;        /* [V], finite                                                                    */
+  const DLTensor* row_weights;          /* [...], finite                                                                  */
+  /* Outputs of forward and loss_and_gradient; the first three are inputs of backward */
+  DLTensor* log_sum_exp;            /* [...]; backward needs it                                                       */
+  DLTensor* target_log_probability; /* [...] log p of the target; backward needs it with a loss_shape of its own      */
+  DLTensor* entropy;                /* [...] -sum_v p log p; backward needs it with grad_entropy                      */
+  DLTensor* loss;                   /* one element for mean and sum, [...] for none                                   */
+  DLTensor* top_tokens;             /* [..., K] int32 or int64, 1 <= K <= 32: the K most likely classes, descending; of
+                                       equal ones the lowest first; -1 behind the V-th. K = 1 is the argmax.          */
+  DLTensor* top_log_probabilities;  /* [..., K] their log p, -inf behind the V-th; needs top_tokens                   */
+  DLTensor* accuracy;               /* one element: the share of rows, among those not ignored, whose target no class
+                                       exceeds (ties to the lowest class); 0 without rows                             */
+  /* Upstream gradients of backward and loss_and_gradient; absent: 1 for the loss, 0 for the others */
+  const DLTensor* grad_loss;        /* shaped like loss                                                               */
+  const DLTensor* grad_log_sum_exp; /* [...]                                                                          */
+  const DLTensor* grad_entropy;     /* [...]                                                                          */
+  /* Gradients of backward and loss_and_gradient, overwritten */
+  DLTensor* d_embeddings;          /* [..., D]                                                                       */
+  DLTensor* d_classifier;          /* [V, D]                                                                         */
+  DLTensor* d_bias;                /* [V]; needs bias; never filtered                                                */
+  DLTensor* d_logit_scale;         /* one element; needs d_embeddings or d_classifier, and follows their filter      */
+  fk_filter_report* filter_report; /* backward and loss_and_gradient                                                 */
+  DLTensor* dropped_probability;   /* [...] what max_dropped_probability is the largest of                           */
+} fk_cut_cross_entropy_tensors;
+
+FK_API void fk_cut_cross_entropy_tensors_init(fk_cut_cross_entropy_tensors* tensors) FK_NOEXCEPT;
+
+/* Loss and the other outputs. Gradients and upstream gradients must be absent. */
 FK_API fk_status fk_cut_cross_entropy_forward(fk_context* context, const fk_cut_cross_entropy_options* options,
-                                              const DLTensor* embeddings, const DLTensor* classifier,
-                                              const DLTensor* targets, DLTensor* loss, DLTensor* log_sum_exp) FK_NOEXCEPT;
+                                              const fk_cut_cross_entropy_tensors* tensors) FK_NOEXCEPT;
 
-/* Gradients of the loss from forward's log_sum_exp. grad_loss: f32, shaped like loss; NULL means 1.
- * d_embeddings [..., D] and d_classifier [V, D] are overwritten; either may be NULL (a frozen head: d_embeddings alone). */
+/* Gradients from forward's outputs. Other outputs than the gradients must be absent. */
 FK_API fk_status fk_cut_cross_entropy_backward(fk_context* context, const fk_cut_cross_entropy_options* options,
-                                               const DLTensor* embeddings, const DLTensor* classifier,
-                                               const DLTensor* targets, const DLTensor* log_sum_exp,
-                                               const DLTensor* grad_loss, DLTensor* d_embeddings,
-                                               DLTensor* d_classifier) FK_NOEXCEPT;
+                                               const fk_cut_cross_entropy_tensors* tensors) FK_NOEXCEPT;
 
-/* Loss and its gradient (for an upstream gradient of 1) in one call; log_sum_exp, d_embeddings, d_classifier may be NULL. */
+/* Everything in one call. */
 FK_API fk_status fk_cut_cross_entropy_loss_and_gradient(fk_context* context, const fk_cut_cross_entropy_options* options,
-                                                        const DLTensor* embeddings, const DLTensor* classifier,
-                                                        const DLTensor* targets, DLTensor* loss, DLTensor* log_sum_exp,
-                                                        DLTensor* d_embeddings, DLTensor* d_classifier) FK_NOEXCEPT;
+                                                        const fk_cut_cross_entropy_tensors* tensors) FK_NOEXCEPT;
 
-/* Bytes of workspace of forward, backward and loss_and_gradient (any pointer may be NULL) for these arguments. */
+/* Bytes of workspace of the three for these tensors (any of the pointers may be NULL). */
 FK_API fk_status fk_cut_cross_entropy_workspace_size(fk_context* context, const fk_cut_cross_entropy_options* options,
-                                                     const DLTensor* embeddings, const DLTensor* classifier,
-                                                     uint64_t* forward_bytes, uint64_t* backward_bytes,
+                                                     const fk_cut_cross_entropy_tensors* tensors, uint64_t* forward_bytes,
+                                                     uint64_t* backward_bytes,
                                                      uint64_t* loss_and_gradient_bytes) FK_NOEXCEPT;
 
+/* Vocabulary-parallel training: each worker holds a shard of the classifier (vocabulary_offset, vocabulary_size).
+ *   1. Each calls fk_cut_cross_entropy_partial: per row the maximum of its z, sum exp(z - maximum), and the target's z,
+ * which is 0 where another shard holds the target (-inf, 0 and 0 at ignored rows).
+ *   2. The partials, gathered as [S, N], are merged; every worker can do that, and gets the same bits.
+ *   3. Each calls backward with the merged log_sum_exp (and target_log_probability). d_classifier and d_bias are its
+ * shard's; the sum of all d_embeddings is the whole's, and of d_logit_scale. Shards know neither label_smoothing,
+ * class_weights, target_probabilities, entropy, top_tokens nor accuracy, and no loss but through these functions: it is
+ * -target_log_probability at rows that are not ignored. */
+FK_API fk_status fk_cut_cross_entropy_partial(fk_context* context, const fk_cut_cross_entropy_options* options,
+                                              const fk_cut_cross_entropy_tensors* tensors, DLTensor* maximum, DLTensor* sum,
+                                              DLTensor* target) FK_NOEXCEPT;
+
+/* maximum, sum, target [S, N] -> log_sum_exp [N], target_log_probability [N] (target - log_sum_exp; may be NULL). Shards are
+ * added in the order of S. Rows that are ignored get 0 and 0. */
+FK_API fk_status fk_cut_cross_entropy_merge(fk_context* context, const DLTensor* maximum, const DLTensor* sum,
+                                            const DLTensor* target, DLTensor* log_sum_exp,
+                                            DLTensor* target_log_probability) FK_NOEXCEPT;
+
+typedef struct {
+  uint32_t struct_size;
+  int32_t reduction;        /* fk_reduction: FK_REDUCTION_MEAN, over the rows that are not ignored, 0 without any */
+  int32_t has_ignore_index; /* 1 (default)                                                                       */
+  int32_t reserved;         /* 0 */
+  int64_t ignore_index;     /* -100 */
+} fk_softmax_cross_entropy_options;
+
+FK_API void fk_softmax_cross_entropy_options_init(fk_softmax_cross_entropy_options* options) FK_NOEXCEPT;
+
 /* The plain way, for comparison: cross-entropy of logits that the caller has stored. logits [..., V] f32 are replaced by
- * the gradient of the loss with respect to them (zeros at ignored rows). targets, loss, options: as above, no schedule. */
-FK_API fk_status fk_softmax_cross_entropy(fk_context* context, const fk_cut_cross_entropy_options* options, DLTensor* logits,
-                                          const DLTensor* targets, DLTensor* loss) FK_NOEXCEPT;
+ * the gradient of the loss with respect to them (zeros at ignored rows). targets [...], loss: as above. */
+FK_API fk_status fk_softmax_cross_entropy(fk_context* context, const fk_softmax_cross_entropy_options* options,
+                                          DLTensor* logits, const DLTensor* targets, DLTensor* loss) FK_NOEXCEPT;
+
+/* ---- Loss: distillation ------------------------------------------------------------------------------------------ */
+/* Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, with the logits of neither model stored. With
+ * z = embeddings . classifier for each, and p = softmax(z / temperature):
+ *     loss[n] = temperature^2 * sum_v pTeacher[n, v] * (log pTeacher[n, v] - log pStudent[n, v])
+ *   student_embeddings [..., D], student_classifier [V, D], teacher_embeddings [..., T], teacher_classifier [V, T]: f32,
+ * bf16 or f16 each. row_weights [...] or NULL: 1. The mean divides by their sum, and is 0 where that is 0; rows of weight 0
+ * have loss and gradient 0 whatever they hold. The teacher gets no gradient. */
+typedef struct {
+  uint32_t struct_size;
+  int32_t reduction; /* fk_reduction: FK_REDUCTION_MEAN */
+  float temperature; /* 1; finite, > 0 */
+  int32_t reserved;  /* 0 */
+} fk_distillation_options;
+
+FK_API void fk_distillation_options_init(fk_distillation_options* options) FK_NOEXCEPT;
+
+typedef struct {
+  uint32_t struct_size;
+  uint32_t reserved;
+  const DLTensor* student_embeddings;
+  const DLTensor* student_classifier;
+  const DLTensor* teacher_embeddings;
+  const DLTensor* teacher_classifier;
+  const DLTensor* row_weights;   /* optional */
+  DLTensor* loss;                /* one element for mean and sum, [...] for none: forward's output */
+  DLTensor* student_log_sum_exp; /* [...] of z / temperature: forward's optional outputs, backward's inputs */
+  DLTensor* teacher_log_sum_exp;
+  const DLTensor* grad_loss;      /* optional, shaped like loss: 1 */
+  DLTensor* d_student_embeddings; /* [..., D], [V, D]: backward's outputs, either may be NULL */
+  DLTensor* d_student_classifier;
+} fk_distillation_tensors;
+
+FK_API void fk_distillation_tensors_init(fk_distillation_tensors* tensors) FK_NOEXCEPT;
+
+FK_API fk_status fk_distillation_forward(fk_context* context, const fk_distillation_options* options,
+                                         const fk_distillation_tensors* tensors) FK_NOEXCEPT;
+FK_API fk_status fk_distillation_backward(fk_context* context, const fk_distillation_options* options,
+                                          const fk_distillation_tensors* tensors) FK_NOEXCEPT;
+FK_API fk_status fk_distillation_workspace_size(fk_context* context, const fk_distillation_options* options,
+                                                const fk_distillation_tensors* tensors, uint64_t* forward_bytes,
+                                                uint64_t* backward_bytes) FK_NOEXCEPT;
 
 /* ---- Attention --------------------------------------------------------------------------------------------------- */
 /* Dao, "FlashAttention-2", 2023. For each batch and head:  output = softmax(scale * q k^T + mask) v, no score matrix stored.

@@ -153,7 +153,7 @@ struct BackwardPlan {
   BackwardPlan(const AttentionArguments& a, int threads)
       : headsSideBySide(threads == 1 || heads(a) >= 2 * threads),
         rows(headsSideBySide ? kDepthBlock : 2 * kDepthBlock),
-        window((headsSideBySide ? 1 : 8) * kColumnTile) {}
+        window((headsSideBySide ? 1 : 4) * kWindowStep) {}
 
   bool headsSideBySide;
   int64_t rows, window;

@@ -15,9 +15,16 @@
 // finite.
 #pragma once
 
+#include <array>
+
 #include "cpu/engine/forward-inl.h"
+#include "cpu/engine/gradient_filter-inl.h"
 
 namespace fk::cpu::FK_ISA {
+
+// dX sums over columns in blocks of two tiles: nearly a depth block, so that the sums are fetched half as often.
+constexpr int64_t kWindowStep = 2 * kColumnTile;
+static_assert(kWindowStep <= kDepthBlock);
 
 // Whether there is a second operand pair, and a gradient of its columns.
 enum class SecondPair { kNone, kScoresOnly, kWithGradient };
@@ -28,12 +35,14 @@ struct BackwardProblem {
   SecondPair second = SecondPair::kNone;
   Operand dZ = {}, w = {};  // [N, V], [M, V]
   Matrix<float> dW = {};
+  // Row i of dX is row dXRowIds[i] of memory, where there are such.
+  const int32_t *dXRowIds = nullptr, *dYRowIds = nullptr;
 };
 
 class BackwardSweep {
  public:
-  // Rows per block (a multiple of the depth block) and columns per window (of the column tile) bound the buffers; the bits
-  // depend on neither.
+  // Rows per block and columns per window (a multiple of kWindowStep) bound the buffers. dY sums over rows in blocks of
+  // min(blockRows, kDepthBlock), so its bits may depend on the former; nothing depends on the latter.
   BackwardSweep(const BackwardProblem& problem, int64_t blockRows, int64_t windowColumns)
       : problem_(problem),
         blockRows_(blockRows),
@@ -86,21 +95,27 @@ class BackwardSweep {
     if (hasSecondGradient()) packLanePanels(dZ.transposed(), zDims_, execution);
   }
 
-  // The gradients of a block. scoresKept: reduceRows has left the scores of all columns behind, see keptTile().
-  template <class Op>
-  void run(const Op& op, bool scoresKept, const Execution& execution) {
+  // The gradients of a block. scoresKept: reduceRows has left the scores of all columns behind, see keptTile(). afterWindow:
+  // called with each window, when the filter's marks of its columns are complete.
+  template <class Op, class AfterWindow>
+  void run(const Op& op, bool scoresKept, const Execution& execution, GradientFilter* filter,
+           const AfterWindow& afterWindow) {
     for (int64_t first = 0; first < problem_.y.rows; first += windowColumns_) {
       const Range window{first, std::min(first + windowColumns_, problem_.y.rows)};
       execution.forEach(ceilDivide(window.size(), kColumnTile), [&](int64_t task, int slot) {
-        tileStep(execution, op, window, tileAt(window.begin + task * kColumnTile, window.end), scoresKept,
+        tileStep(execution, op, window, tileAt(window.begin + task * kColumnTile, window.end), scoresKept, filter,
                  packedColumns(slot));
       });
-      if (problem_.dX) rowStep(op, window, execution);
+      afterWindow(window);
+      if (problem_.dX) rowStep(op, window, execution, filter);
     }
     if (!problem_.dX) return;
-    const Matrix<float> dX = rowsOf(problem_.dX, block_.begin, block_.size());
-    execution.forEach(lanePanelCount(block_.size()),
-                      [&](int64_t p, int) { unpackLanePanel(dXPanels_ + p * kLanePanel * dX.columns, p, dX); });
+    execution.forEach(lanePanelCount(block_.size()), [&](int64_t p, int) { storeRows(p); });
+  }
+
+  template <class Op>
+  void run(const Op& op, bool scoresKept, const Execution& execution) {
+    run(op, scoresKept, execution, nullptr, [](Range) {});
   }
 
  private:
@@ -112,8 +127,21 @@ class BackwardSweep {
     for (int64_t p = 0; p < panels; ++p) std::fill_n(lanePanels + (p * depth + k) * kLanePanel, kLanePanel, 0.0f);
   }
 
+  // A panel of finished dX to the caller's rows.
+  void storeRows(int64_t p) {
+    const Matrix<float>& dX = problem_.dX;
+    const float* sums = dXPanels_ + p * kLanePanel * dX.columns;
+    if (!problem_.dXRowIds) return unpackLanePanel(sums, p, rowsOf(dX, block_.begin, block_.size()));
+    const Range rows = packedRows().rowsOf(p);
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      float* to = dX.row(problem_.dXRowIds[row]);
+      for (int64_t d = 0; d < dX.columns; ++d) to[d] = sums[d * kLanePanel + row - rows.begin];
+    }
+  }
+
   template <class Op>
-  void tileStep(const Execution& execution, const Op& op, Range window, Range tile, bool scoresKept, float* packed) {
+  void tileStep(const Execution& execution, const Op& op, Range window, Range tile, bool scoresKept, GradientFilter* filter,
+                float* packed) {
     const auto visible = [&](Range rows) { return op.visible(rows); };
     const int64_t offset = (tile.begin - window.begin) * kLanePanel;
     const ScoreBuffer scores{scores_.data + offset, scores_.panelStride};
@@ -127,6 +155,7 @@ class BackwardSweep {
     const ScoreBuffer& target = hasSecondPair() ? weights : scores;
     const auto gradient = [&](int64_t p, const ScoreTile& s) {
       op.gradient(s, hasSecondPair() ? scores.panel(p) + (s.columns.begin - tile.begin) * kLanePanel : nullptr);
+      if (filter && filter->filtersX() && problem_.dX) filter->markColumns(p, s, window.begin);
     };
     if (scoresKept) {
       execution.throwIfCancelled();
@@ -134,16 +163,19 @@ class BackwardSweep {
     } else {
       forEachScorePanel(execution, x, problem_.y, tile, target, packed, visible, gradient);
     }
-    if (problem_.dY) contractRows(op, scores, tile, xDims_, problem_.dY, packed);
-    if (hasSecondGradient()) contractRows(op, weights, tile, zDims_, problem_.dW, packed);
+    if (problem_.dY && filter && filter->filtersY())
+      contractListedRows(scores, tile, *filter, packed);
+    else if (problem_.dY)
+      contractRows(op, scores, tile, xDims_, problem_.dY, problem_.dYRowIds, packed);
+    if (hasSecondGradient()) contractRows(op, weights, tile, zDims_, problem_.dW, nullptr, packed);
   }
 
   // out[column] (+)= sum over rows of gradients[column][row] * operand[row], for the columns of a tile. `dims` holds the
   // operand with its dimensions along the lanes. Overwrites in the first row block.
   template <class Op>
   void contractRows(const Op& op, ScoreBuffer gradients, Range tile, const float* dims, const Matrix<float>& out,
-                    float* packed) {
-    const Matrix<float> tileOut = rowsOf(out, tile.begin, tile.size());
+                    const int32_t* rowIds, float* packed) {
+    const TileRows to(out, tile, rowIds);
     const int64_t blockRows = block_.size(), panelsPerDepth = kDepthBlock / kLanePanel;
     bool accumulate = block_.begin > 0;
     for (int64_t p = 0; p < lanePanelCount(blockRows); p += panelsPerDepth) {
@@ -156,20 +188,86 @@ class BackwardSweep {
         multiplyPanels(transposed, {0, tile.size()}, dims + dim * blockRows + rows.begin * kLanePanel,
                        {.depthBegin = 0,
                         .depthCount = rows.size(),
-                        .out = tileOut.data + dim,
-                        .outStride = tileOut.rowStride,
+                        .out = to.data + dim,
+                        .outStride = out.rowStride,
                         .accumulate = accumulate,
-                        .validLanes = std::min(kLanePanel, out.columns - dim)});
+                        .validLanes = std::min(kLanePanel, out.columns - dim),
+                        .outRowIds = to.ids});
       accumulate = true;
     }
-    if (accumulate) return;
-    for (int64_t c = 0; c < tile.size(); ++c) std::fill_n(tileOut.row(c), tileOut.columns, 0.0f);
+    if (!accumulate) to.clear(tile.size());
+  }
+
+  // Where the gradients of a tile's columns go.
+  struct TileRows {
+    TileRows(const Matrix<float>& out, Range tile, const int32_t* rowIds)
+        : out(out), data(rowIds ? out.data : out.row(tile.begin)), ids(rowIds ? rowIds + tile.begin : nullptr) {}
+
+    void clear(int64_t count) const {
+      for (int64_t c = 0; c < count; ++c) std::fill_n(data + (ids ? ids[c] : c) * out.rowStride, out.columns, 0.0f);
+    }
+
+    const Matrix<float>& out;
+    float* data;
+    const int32_t* ids;
+  };
+
+  // contractRows with the filter: every broadcast panel of columns has its own list of rows, and only those are packed.
+  void contractListedRows(ScoreBuffer gradients, Range tile, GradientFilter& filter, float* packed) {
+    const TileRows to(problem_.dY, tile, problem_.dYRowIds);
+    const BroadcastPanels split(tile.size());
+    const int64_t blockRows = block_.size();
+    const std::array<uint16_t, kDepthBlock> ascending = firstNumbers();
+    uint16_t rows[kDepthBlock];
+    bool accumulate = block_.begin > 0;
+    for (int64_t first = 0; first < blockRows; first += kDepthBlock, accumulate = true) {
+      const int64_t depth = std::min(kDepthBlock, blockRows - first);
+      for (int64_t panel = 0; panel < split.count; ++panel) {
+        const int64_t column = panel * split.height, height = split.heightOf(panel);
+        const int64_t live = packListedRows(gradients, {first, first + depth}, column, height, tile, filter, rows, packed);
+        if (live == 0 && accumulate) continue;
+        const Range items{0, height};
+        for (int64_t dim = 0; dim < problem_.dY.columns; dim += kLanePanel)
+          multiplyPanels(PackedBroadcast{BroadcastPanels(height), packed, live}, items,
+                         xDims_ + dim * blockRows + first * kLanePanel,
+                         {.depthBegin = 0,
+                          .depthCount = live,
+                          .out = to.data + (to.ids ? 0 : column * problem_.dY.rowStride) + dim,
+                          .outStride = problem_.dY.rowStride,
+                          .accumulate = accumulate,
+                          .validLanes = std::min(kLanePanel, problem_.dY.columns - dim),
+                          .outRowIds = to.ids ? to.ids + column : nullptr},
+                         ListedSteps{ascending.data(), rows});
+      }
+    }
+  }
+
+  static std::array<uint16_t, kDepthBlock> firstNumbers() {
+    std::array<uint16_t, kDepthBlock> numbers;
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<uint16_t>(i);
+    return numbers;
+  }
+
+  // packed[k][i] = gradients of column + i at the k-th live row; returns how many there are.
+  int64_t packListedRows(ScoreBuffer gradients, Range rows, int64_t column, int64_t height, Range tile,
+                         GradientFilter& filter, uint16_t* list, float* packed) const {
+    int64_t live = 0;
+    for (int64_t row = rows.begin; row < rows.end; row += kLanePanel) {
+      const int64_t panel = row / kLanePanel;
+      const float* from = gradients.panel(panel) + column * kLanePanel;
+      const int64_t before = live;
+      live = filter.listRows(from, height, panel, std::min(kLanePanel, rows.end - row), rows.begin, tile.begin / kColumnTile,
+                             list, live);
+      for (int64_t k = before; k < live; ++k)
+        for (int64_t i = 0; i < height; ++i) packed[k * height + i] = from[i * kLanePanel + rows.begin + list[k] - row];
+    }
+    return live;
   }
 
   // dX[row] += sum over the window's columns of gradients[column][row] * y[column]. Tasks are slices of dX: some dimensions
   // of some panels.
   template <class Op>
-  void rowStep(const Op& op, Range window, const Execution& execution) {
+  void rowStep(const Op& op, Range window, const Execution& execution, const GradientFilter* filter) {
     constexpr int64_t kGroupPanels = 16;
     const int64_t dims = problem_.y.columns, panelCount = lanePanelCount(block_.size());
     const int64_t slices = std::max<int64_t>(1, ceilDivide(dims, kColumnTile)), sliceDims = ceilDivide(dims, slices);
@@ -178,28 +276,89 @@ class BackwardSweep {
       const int64_t slice = task / groups, dim = slice * sliceDims, group = task % groups;
       const Range panels{group * kGroupPanels, std::min((group + 1) * kGroupPanels, panelCount)};
       const Operand y = columnsOf(problem_.y, dim, std::min(sliceDims, dims - dim)).transposed();
-      for (int64_t first = window.begin; first < window.end; first += kColumnTile) {
+      float* out = dXPanels_ + dim * kLanePanel;
+      for (int64_t first = window.begin; first < window.end; first += kWindowStep) {
         execution.throwIfCancelled();
-        contractColumns(op, window, tileAt(first, window.end), y, panels, dXPanels_ + dim * kLanePanel, packedColumns(slot));
+        const Range columns{first, std::min(first + kWindowStep, window.end)};
+        if (filter && filter->filtersX())
+          contractListedColumns(window, columns, y, panels, *filter, out, packedColumns(slot));
+        else
+          contractColumns(op, window, columns, y, panels, out, packedColumns(slot));
       }
     });
   }
 
   template <class Op>
-  void contractColumns(const Op& op, Range window, Range tile, const Operand& y, Range panels, float* out, float* packed) {
-    if (seenPanels(op, tile, panels).empty()) return;
+  void contractColumns(const Op& op, Range window, Range columns, const Operand& y, Range panels, float* out,
+                       float* packed) {
+    if (seenPanels(op, columns, panels).empty()) return;
     const BroadcastPanels split(y.rows);
-    packBroadcastPanels(columnsOf(y, tile.begin, tile.size()), split, packed);
+    packBroadcastPanels(columnsOf(y, columns.begin, columns.size()), split, packed);
     const PackedRows x = packedRows();
     for (int64_t p = panels.begin; p < panels.end; ++p) {
-      const Range seen = tile.intersect(op.visible(x.rowsOf(p)));
+      const Range seen = columns.intersect(op.visible(x.rowsOf(p)));
       if (seen.empty()) continue;
-      multiplyPanels({split, packed, tile.size()}, {0, y.rows}, scores_.panel(p) + (seen.begin - window.begin) * kLanePanel,
-                     {.depthBegin = seen.begin - tile.begin,
+      multiplyPanels({split, packed, columns.size()}, {0, y.rows},
+                     scores_.panel(p) + (seen.begin - window.begin) * kLanePanel,
+                     {.depthBegin = seen.begin - columns.begin,
                       .depthCount = seen.size(),
                       .out = out + p * kLanePanel * problem_.y.columns,
                       .outStride = kLanePanel,
                       .accumulate = true});
+    }
+  }
+
+  // contractColumns with the filter: only columns that some panel keeps are packed, and each panel takes its own.
+  void contractListedColumns(Range window, Range columns, const Operand& y, Range panels, const GradientFilter& filter,
+                             float* out, float* packed) {
+    int16_t position[kWindowStep];
+    int32_t ids[kWindowStep];
+    const int64_t live = listColumns(window, columns, y, panels, filter, position, ids);
+    if (live == 0) return;
+    Operand kept = y;
+    kept.columns = live;
+    kept.columnIds = ids;
+    const BroadcastPanels split(y.rows);
+    packBroadcastPanels(kept, split, packed);
+    uint16_t broadcasts[kWindowStep], lanes[kWindowStep];
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      int64_t steps = 0;
+      forEachLiveColumn(window, columns, p, filter, [&](int64_t column) {
+        broadcasts[steps] = static_cast<uint16_t>(position[column]);
+        lanes[steps++] = static_cast<uint16_t>(column);
+      });
+      if (steps == 0) continue;
+      multiplyPanels({split, packed, live}, {0, y.rows}, scores_.panel(p) + (columns.begin - window.begin) * kLanePanel,
+                     {.depthBegin = 0,
+                      .depthCount = steps,
+                      .out = out + p * kLanePanel * problem_.y.columns,
+                      .outStride = kLanePanel,
+                      .accumulate = true},
+                     ListedSteps{broadcasts, lanes});
+    }
+  }
+
+  // The columns that any of the panels keeps: their memory ids, ascending, and each one's position in that list.
+  static int64_t listColumns(Range window, Range columns, const Operand& y, Range panels, const GradientFilter& filter,
+                             int16_t* position, int32_t* ids) {
+    std::fill_n(position, kWindowStep, int16_t{-1});
+    for (int64_t p = panels.begin; p < panels.end; ++p)
+      forEachLiveColumn(window, columns, p, filter, [&](int64_t column) { position[column] = 0; });
+    int64_t live = 0;
+    for (int64_t c = 0; c < columns.size(); ++c) {
+      if (position[c] < 0) continue;
+      position[c] = static_cast<int16_t>(live);
+      ids[live++] = y.columnIds ? y.columnIds[columns.begin + c] : static_cast<int32_t>(columns.begin + c);
+    }
+    return live;
+  }
+
+  template <class Function>
+  static void forEachLiveColumn(Range window, Range columns, int64_t panel, const GradientFilter& filter,
+                                const Function& function) {
+    for (int64_t first = columns.begin; first < columns.end; first += kColumnTile) {
+      const auto& live = filter.liveColumns(panel, (first - window.begin) / kColumnTile);
+      for (int64_t i = 0; i < live.count; ++i) function(first - columns.begin + live.columns[i]);
     }
   }
 

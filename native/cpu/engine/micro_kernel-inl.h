@@ -34,9 +34,23 @@ constexpr int64_t kBroadcastPanel = 6;
 // core, 512 costs 3 % less than 256 where the depth is large (fewer passes over the sums) and the same elsewhere.
 constexpr int64_t kDepthBlock = 512;
 
-template <int kHeight>
-HWY_INLINE void microTile(int64_t depth, const float* HWY_RESTRICT broadcast, const float* HWY_RESTRICT lanes,
-                          float* HWY_RESTRICT out, int64_t outStride, bool accumulate) {
+// Which steps of the packed operands a tile takes: all of them one after another,
+struct EveryStep {
+  int64_t broadcast(int64_t k) const { return k; }
+  int64_t lane(int64_t k) const { return k; }
+};
+
+// or those of two lists, where the others are known to add nothing worth its cost.
+struct ListedSteps {
+  const uint16_t *broadcasts, *lanes;
+
+  int64_t broadcast(int64_t k) const { return broadcasts[k]; }
+  int64_t lane(int64_t k) const { return lanes[k]; }
+};
+
+template <int kHeight, class Steps>
+HWY_INLINE void microTile(int64_t depth, const Steps& steps, const float* HWY_RESTRICT broadcasts,
+                          const float* HWY_RESTRICT lanePanel, float* HWY_RESTRICT out, int64_t outStride, bool accumulate) {
   const FloatTag d;
   FloatVector sum[kHeight][2];
 #pragma GCC unroll 16
@@ -47,7 +61,8 @@ HWY_INLINE void microTile(int64_t depth, const float* HWY_RESTRICT broadcast, co
   int64_t k = 0;
   for (int row = 0; row <= kHeight; ++row) {
     const int64_t end = row < kHeight ? k + stepsPerRow : depth;
-    for (; k < end; ++k, broadcast += kHeight, lanes += kLanePanel) {
+    for (; k < end; ++k) {
+      const float *broadcast = broadcasts + steps.broadcast(k) * kHeight, *lanes = lanePanel + steps.lane(k) * kLanePanel;
       const FloatVector left = hn::Load(d, lanes), right = hn::Load(d, lanes + kLanes);
 #pragma GCC unroll 16
       for (int i = 0; i < kHeight; ++i) {
@@ -71,18 +86,20 @@ HWY_INLINE void microTile(int64_t depth, const float* HWY_RESTRICT broadcast, co
   }
 }
 
-template <int kHeight = kBroadcastPanel>
-HWY_INLINE void dispatchHeight(int64_t height, int64_t depth, const float* broadcast, const float* lanes, float* out,
-                               int64_t outStride, bool accumulate) {
-  if (height == kHeight) return microTile<kHeight>(depth, broadcast, lanes, out, outStride, accumulate);
-  if constexpr (kHeight > 1) dispatchHeight<kHeight - 1>(height, depth, broadcast, lanes, out, outStride, accumulate);
+template <class Steps, int kHeight = kBroadcastPanel>
+HWY_INLINE void dispatchHeight(int64_t height, int64_t depth, const Steps& steps, const float* broadcast, const float* lanes,
+                               float* out, int64_t outStride, bool accumulate) {
+  if (height == kHeight) return microTile<kHeight>(depth, steps, broadcast, lanes, out, outStride, accumulate);
+  if constexpr (kHeight > 1)
+    dispatchHeight<Steps, kHeight - 1>(height, depth, steps, broadcast, lanes, out, outStride, accumulate);
 }
 
 // microTile for a height that is only known at run time, 1 <= height <= kBroadcastPanel: there is one for each, so that a
 // short panel costs only what it computes.
-inline HWY_NOINLINE void microTileOfHeight(int64_t height, int64_t depth, const float* broadcast, const float* lanes,
-                                           float* out, int64_t outStride, bool accumulate) {
-  dispatchHeight(height, depth, broadcast, lanes, out, outStride, accumulate);
+template <class Steps>
+HWY_NOINLINE void microTileOfHeight(int64_t height, int64_t depth, const Steps& steps, const float* broadcast,
+                                    const float* lanes, float* out, int64_t outStride, bool accumulate) {
+  dispatchHeight(height, depth, steps, broadcast, lanes, out, outStride, accumulate);
 }
 
 }  // namespace fk::cpu::FK_ISA

@@ -236,36 +236,39 @@ struct PackedBroadcast {
   int64_t depth;
 };
 
-// Which part of the depth a product sums, and where it goes: out(i, l) belongs to item i and lane l, and lanes from
-// validLanes on are not written.
+// Which part of the depth a product sums, and where it goes: out(i, l) belongs to item i and lane l, lanes from validLanes
+// on are not written, and item i's row is outRowIds[i] where there are such.
 struct PanelProduct {
   int64_t depthBegin, depthCount;
   float* out;
   int64_t outStride;
   bool accumulate;
   int64_t validLanes = kLanePanel;
+  const int32_t* outRowIds = nullptr;
 };
 
-// out(i, l) (+)= sum_k broadcast[k][i] * lanes[k][l] for every broadcast panel that touches `items` and one lane panel.
-inline void multiplyPanels(const PackedBroadcast& broadcast, Range items, const float* lanes, const PanelProduct& p) {
+// out(i, l) (+)= sum_k broadcast[k][i] * lanes[k][l] over the steps k, for every broadcast panel that touches `items` and
+// one lane panel.
+template <class Steps = EveryStep>
+void multiplyPanels(const PackedBroadcast& broadcast, Range items, const float* lanes, const PanelProduct& p,
+                    const Steps& steps = {}) {
   if (items.empty()) return;
   const BroadcastPanels& panels = broadcast.panels;
   const int64_t endPanel = ceilDivide(items.end, panels.height);
   for (int64_t panel = items.begin / panels.height; panel < endPanel; ++panel) {
     const int64_t first = panel * panels.height, height = panels.heightOf(panel);
     const float* from = broadcast.data + first * broadcast.depth + p.depthBegin * height;
-    float* out = p.out + first * p.outStride;
-    if (p.validLanes == kLanePanel) {
-      microTileOfHeight(height, p.depthCount, from, lanes, out, p.outStride, p.accumulate);
+    if (p.validLanes == kLanePanel && !p.outRowIds) {
+      microTileOfHeight(height, p.depthCount, steps, from, lanes, p.out + first * p.outStride, p.outStride, p.accumulate);
       continue;
     }
     alignas(64) float tile[kBroadcastPanel * kLanePanel];
-    microTileOfHeight(height, p.depthCount, from, lanes, tile, kLanePanel, false);
-    for (int64_t i = 0; i < height; ++i)
-      for (int64_t l = 0; l < p.validLanes; ++l) {
-        float& to = out[i * p.outStride + l];
-        to = p.accumulate ? to + tile[i * kLanePanel + l] : tile[i * kLanePanel + l];
-      }
+    microTileOfHeight(height, p.depthCount, steps, from, lanes, tile, kLanePanel, false);
+    for (int64_t i = 0; i < height; ++i) {
+      float* to = p.out + (p.outRowIds ? p.outRowIds[first + i] : first + i) * p.outStride;
+      for (int64_t l = 0; l < p.validLanes; ++l)
+        to[l] = p.accumulate ? to[l] + tile[i * kLanePanel + l] : tile[i * kLanePanel + l];
+    }
   }
 }
 

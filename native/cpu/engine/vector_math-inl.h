@@ -1,4 +1,4 @@
-// exp, log and sigmoid on Highway vectors of float. Included by kernels only: it is compiled once per instruction set.
+// exp, log, tanh and sigmoid on Highway vectors of float. Included by kernels only: it is compiled once per instruction set.
 //
 // Error bounds are against the exact value, in units in the last place of the float result, over the whole range of the
 // function. vector_math_test.cpp holds every instruction set to them.
@@ -59,6 +59,22 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Sigmoid(D d, V x) {
   const V one = hn::Set(d, 1.0f);
   return hn::Div(one, hn::Add(one, Exp(d, hn::Neg(x))));
+}
+
+// tanh(x). At most 3 ulp off, +-1 for infinities, NaN for NaN; the sign of x.
+//
+// Below 5/8 an odd minimax polynomial (relative error 4e-9), above 1 - 2 / (exp(2 |x|) + 1), which no longer cancels.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Tanh(D d, V x) {
+  const V one = hn::Set(d, 1.0f), magnitude = hn::Abs(x), square = hn::Mul(x, x);
+  V p = hn::MulAdd(hn::Set(d, -0.00570498686f), square, hn::Set(d, 0.020639088f));
+  p = hn::MulAdd(p, square, hn::Set(d, -0.0537397154f));
+  p = hn::MulAdd(p, square, hn::Set(d, 0.133314416f));
+  p = hn::MulAdd(p, square, hn::Set(d, -0.333332807f));
+  const V small = hn::MulAdd(hn::Mul(p, square), x, x);
+  const V exponential = Exp(d, hn::Add(magnitude, magnitude));
+  const V large = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(exponential, one)));
+  return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0.625f)), small, hn::CopySign(large, x));
 }
 
 // Natural logarithm. At most 1 ulp off for all positive x, subnormals included; log(1) = 0 exactly, log(0) = -inf,

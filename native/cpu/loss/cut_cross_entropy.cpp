@@ -1,135 +1,78 @@
-// Cut cross-entropy as an operator on the streaming engine: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language
-// Models", 2024.
+// The schedules of cut cross-entropy: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024.
 //
 //   forward            one sweep; a row remembers its running maximum, sum and target score
 //   backward           scores again, tile by tile, from the saved log-sum-exp: with forward, 4 GEMM passes
 //   lossAndGradient    fused: a block of rows keeps its scores between the sweep and the gradients: 3 GEMM passes
+//
+// The operator that sees the tiles is in cut_cross_entropy-inl.h, what happens once per row in cut_cross_entropy_rows-inl.h.
 #include "cpu/loss/cut_cross_entropy.h"
 
 #include "cpu/engine/backward-inl.h"
-#include "cpu/engine/online_softmax-inl.h"
+#include "cpu/loss/cut_cross_entropy_rows-inl.h"
 
 namespace fk::cpu::FK_ISA {
 namespace {
 
-// With R rows to a block, a step of the classifier's gradient reads and writes memory 2.7 P / (R W) as long as it computes
-// (P operations, W floats per second): a few hundred rows hide that on any machine we know.
 constexpr int64_t kForwardRows = 1024;
-constexpr int64_t kFusedRows = 512;
-constexpr int64_t kBackwardWindow = 16 * kColumnTile;
+constexpr int64_t kBackwardWindow = 8 * kWindowStep;
 
-struct CutCrossEntropy {
-  struct Panel {
-    OnlineSoftmax softmax;
-    float target[kLanePanel];
-  };
+// With R rows to a block, a step of the classifier's gradient reads and writes memory 2.7 P / (R W) as long as it computes
+// (P operations, W floats per second): 4 % at 512 rows of what 2 cores at 115 Gflop/s and 30 GB/s take, 7 % at 256, most of
+// it behind the arithmetic. More rows than that buy nothing, and their scores cost 4 R V bytes.
+constexpr int64_t kMostRows = 512, kFewestRows = 128, kRowStep = 128;
 
-  const CutCrossEntropyArguments& arguments;
-  const float* logSumExp = nullptr;  // of the current row block, from firstRow on; and the scale of each row's gradient
-  const float* gradientScale = nullptr;
-  int64_t firstRow = 0;
-
-  Range visible(Range) const { return {0, arguments.classifier.rows}; }
-
-  void begin(Panel& panel, Range) const {
-    panel.softmax.begin();
-    std::fill_n(panel.target, kLanePanel, 0.0f);
-  }
-
-  void fold(Panel& panel, const ScoreTile& tile) const {
-    panel.softmax.fold<false>(tile.scores, tile.columns.size(), 1.0f);
-    forEachTarget(tile, [&](int64_t lane, float& score) { panel.target[lane] = score; });
-  }
-
-  void merge(Panel& panel, const Panel& later) const {
-    panel.softmax.merge(later.softmax);
-    for (int64_t lane = 0; lane < kLanePanel; ++lane) panel.target[lane] += later.target[lane];  // one of them is 0
-  }
-
-  // dScores = (softmax - onehot(target)) * gradientScale; exactly 0 where that scale is, even if the scores are NaN.
-  void gradient(const ScoreTile& tile, float*) const {
-    const FloatTag d;
-    const int64_t row = tile.rows.begin - firstRow;
-    for (int64_t half = 0; half < kLanePanel; half += kLanes) {
-      const FloatVector shift = hn::LoadU(d, logSumExp + row + half), scale = hn::LoadU(d, gradientScale + row + half);
-      const auto unscaled = hn::Eq(scale, hn::Zero(d));
-      for (int64_t c = 0; c < tile.columns.size(); ++c) {
-        float* at = tile.scores + c * kLanePanel + half;
-        const FloatVector probability = ExpBelowOverflow(d, hn::Sub(hn::Load(d, at), shift));
-        hn::Store(hn::IfThenZeroElse(unscaled, hn::Mul(scale, probability)), d, at);
-      }
-    }
-    forEachTarget(tile, [&](int64_t lane, float& score) { score -= gradientScale[row + lane]; });
-  }
-
- private:
-  template <class Function>
-  void forEachTarget(const ScoreTile& tile, Function&& function) const {
-    for (int64_t row = tile.rows.begin; row < tile.rows.end; ++row) {
-      const int64_t target = arguments.targets[row];
-      if (target < tile.columns.begin || target >= tile.columns.end) continue;
-      const int64_t lane = row - tile.rows.begin;
-      function(lane, tile.scores[(target - tile.columns.begin) * kLanePanel + lane]);
-    }
-  }
-};
-
-using Panel = CutCrossEntropy::Panel;
-
-int64_t validRows(const CutCrossEntropyArguments& a) {
-  int64_t valid = 0;
-  for (int64_t row = 0; row < a.embeddings.rows; ++row) valid += !a.ignored(row);
-  return valid;
+int64_t rowsWithin(int64_t bytes, int64_t bytesPerRow, int64_t most) {
+  return std::clamp(bytes / std::max<int64_t>(1, bytesPerRow) / kRowStep * kRowStep, kFewestRows, most);
 }
 
-// Turns the panels of a row block into losses and log-sum-exps, and adds up the loss in double, rows ascending.
-class LossSum {
- public:
-  explicit LossSum(const CutCrossEntropyArguments& a) : a_(a) {}
+// 52 MB of scores, more only to have 256 rows, and never above 160 MB unless that leaves fewer than 128.
+int64_t fusedRows(const CutCrossEntropyArguments& a) {
+  const int64_t bytesPerRow = 4 * a.classes();
+  return std::max(rowsWithin(52'000'000, bytesPerRow, kMostRows), rowsWithin(160'000'000, bytesPerRow, 256));
+}
 
-  void add(const PackedRows& x, const Panel* panels, float* logSumExp) {
-    for (int64_t p = 0; p < x.panels(); ++p) {
-      float* block = logSumExp + p * kLanePanel;
-      panels[p].softmax.logSumExp(block);
-      const Range rows = x.rowsOf(p);
-      for (int64_t row = rows.begin; row < rows.end; ++row) {
-        const int64_t lane = row - rows.begin;
-        const float loss = a_.ignored(row) ? 0.0f : block[lane] - panels[p].target[lane];
-        if (a_.logSumExp) a_.logSumExp[row] = block[lane];
-        if (a_.reduction == FK_REDUCTION_NONE) a_.loss[row] = loss;
-        sum_ += loss;
-      }
-    }
-  }
+// Three packed copies of a block's rows or gradients, 10 MB.
+int64_t recomputeRows(const CutCrossEntropyArguments& a) {
+  return rowsWithin(10'000'000, 12 * a.embeddings.columns, 2 * kDepthBlock);
+}
 
-  void finish() const {
-    if (a_.reduction == FK_REDUCTION_NONE) return;
-    const int64_t rows = a_.reduction == FK_REDUCTION_MEAN ? std::max<int64_t>(1, validRows(a_)) : 1;
-    a_.loss[0] = static_cast<float>(sum_ / static_cast<double>(rows));
-  }
-
- private:
-  const CutCrossEntropyArguments& a_;
-  double sum_ = 0;
-};
+using Panel = CutCrossEntropy::Panel;
 
 // Space for the sweep of one row block.
 struct ReduceBuffers {
   ReduceBuffers(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, int64_t rows)
-      : panels(cursor.take<Panel>(lanePanelCount(rows))),
-        partials(cursor.take<Panel>(lanePanelCount(rows) * ColumnChunks(a.classifier.rows).count)),
-        logSumExp(cursor.take<float>(lanePanelCount(rows) * kLanePanel)) {}
+      : panelCount(lanePanelCount(rows)),
+        partialCount(panelCount * ColumnChunks(a.classes()).count),
+        topCount(a.topCount()),
+        panels(cursor.take<Panel>(panelCount)),
+        partials(cursor.take<Panel>(partialCount)),
+        topScores(cursor.take<float>((panelCount + partialCount) * topCount * kLanePanel)),
+        topTokens(cursor.take<int32_t>((panelCount + partialCount) * topCount * kLanePanel)),
+        targetColumns(cursor.take<int32_t>(panelCount * kLanePanel)),
+        states(cursor.take<RowState>(panelCount * kLanePanel)) {}
 
+  void connectTop() const {
+    for (int64_t i = 0; i < panelCount + partialCount; ++i) {
+      Panel& panel = i < panelCount ? panels[i] : partials[i - panelCount];
+      panel.top = {topScores + i * topCount * kLanePanel, topTokens + i * topCount * kLanePanel, topCount};
+    }
+  }
+
+  int64_t panelCount, partialCount, topCount;
   Panel *panels, *partials;
-  float* logSumExp;
+  float* topScores;
+  int32_t *topTokens, *targetColumns;
+  RowState* states;
 };
 
 struct ForwardBuffers {
   ForwardBuffers(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, int64_t rows, int threads)
-      : reduce(cursor, a, rows),
+      : visits(cursor, a, false),
+        reduce(cursor, a, rows),
         packedRows(cursor.take<float>(lanePanelFloats(rows, a.embeddings.columns))),
         tiles(cursor, threads, lanePanelCount(rows), a.embeddings.columns) {}
 
+  VisitBuffers visits;
   ReduceBuffers reduce;
   float* packedRows;
   TileScratches tiles;
@@ -138,7 +81,7 @@ struct ForwardBuffers {
 // Fewer rows to a block where the limit asks for it.
 struct ForwardPlan {
   ForwardPlan(const CutCrossEntropyArguments& a, int threads, size_t limit)
-      : rows(std::min(rowsPerBlock(a.embeddings.rows, kForwardRows), std::max<int64_t>(1, a.embeddings.rows))) {
+      : rows(std::min(rowsPerBlock(a.rows(), kForwardRows), std::max<int64_t>(1, a.rows()))) {
     for (;; rows = ceilDivide(rows / 2, kLanePanel) * kLanePanel) {
       WorkspaceCursor measure;
       ForwardBuffers(measure, a, rows, threads);
@@ -151,85 +94,260 @@ struct ForwardPlan {
   size_t bytes;
 };
 
+// The rows of the caller's embeddings that are visited, one after another.
+Operand visitedRows(const CutCrossEntropyArguments& a, const Visits& visits) {
+  Operand rows = a.embeddings;
+  rows.rows = visits.rows;
+  rows.rowIds = visits.rowIds;
+  return rows;
+}
+
+Operand visitedClasses(const CutCrossEntropyArguments& a, const Visits& visits) {
+  Operand classes = a.classifier;
+  classes.rowIds = visits.classIds;
+  return classes;
+}
+
+CutCrossEntropy makeOperator(const CutCrossEntropyArguments& a, const Visits& visits, const ReduceBuffers& reduce,
+                             int64_t firstRow) {
+  CutCrossEntropy op(a, visits, reduce.targetColumns);
+  op.firstRow = firstRow;
+  op.hasEntropy = a.entropy || a.gradEntropy;
+  return op;
+}
+
 void forward(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
   const ForwardPlan plan(a, execution.threads, limit);
   WorkspaceCursor cursor(workspace);
   const ForwardBuffers buffers(cursor, a, plan.rows, execution.threads);
-  LossSum loss(a);
-  for (int64_t first = 0; first < a.embeddings.rows; first += plan.rows) {
-    const PackedRows x{buffers.packedRows, {first, std::min(first + plan.rows, a.embeddings.rows)}, a.embeddings.columns};
-    packLanePanels(rowsOf(a.embeddings, first, x.rows.size()), buffers.packedRows, execution);
-    reduceRows(CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials, buffers.tiles,
-               execution);
-    loss.add(x, buffers.reduce.panels, buffers.reduce.logSumExp);
+  const Visits visits = visitRows(a, buffers.visits);
+  const Operand rows = visitedRows(a, visits);
+  buffers.reduce.connectTop();
+  LossOutputs outputs(a, visits);
+  outputs.clearIgnored();
+  for (int64_t first = 0; first < visits.rows; first += plan.rows) {
+    const PackedRows x{buffers.packedRows, {first, std::min(first + plan.rows, visits.rows)}, rows.columns};
+    packLanePanels(rowsOf(rows, first, x.rows.size()), buffers.packedRows, execution);
+    findTargets(a, visits, x.rows, buffers.reduce.targetColumns);
+    reduceRows(makeOperator(a, visits, buffers.reduce, first), x, a.classifier, buffers.reduce.panels,
+               buffers.reduce.partials, buffers.tiles, execution);
+    outputs.add(x, buffers.reduce.panels, buffers.reduce.targetColumns, buffers.reduce.states);
   }
-  loss.finish();
+  outputs.finish(reductionFactor(a));
 }
 
-// Both gradient schedules: fused when the window is the whole vocabulary.
+// Both gradient schedules: fused when the window is the whole vocabulary. The rows of a block, which the bits depend on, are
+// chosen for one thread's scratch; more threads than fit then go unused.
 struct GradientPlan {
-  GradientPlan(const CutCrossEntropyArguments& a, bool fused, int threads, size_t limit)
-      : rows(rowsPerBlock(a.embeddings.rows, fused ? kFusedRows : kForwardRows)),
-        window(fused ? std::max<int64_t>(1, a.classifier.rows) : kBackwardWindow) {
-    while (true) {
-      WorkspaceCursor measure;
-      take(measure, a, threads);
-      bytes = measure.used();
-      if (bytes <= limit) return;
-      if (!fused && window > kColumnTile)
-        window = ceilDivide(window / 2, kColumnTile) * kColumnTile;
-      else if (rows > kDepthBlock)
-        rows = ceilDivide(rows / 2, kDepthBlock) * kDepthBlock;
+  GradientPlan(const CutCrossEntropyArguments& a, bool fused, int mostThreads, size_t limit)
+      : rows(fused ? fusedRows(a) : recomputeRows(a)),
+        window(fused ? std::max<int64_t>(1, a.classes()) : kBackwardWindow),
+        threads(mostThreads) {
+    while (measure(a, 1) > limit) {
+      if (!fused && window > kWindowStep)
+        window = ceilDivide(window / 2, kWindowStep) * kWindowStep;
+      else if (rows > kFewestRows)
+        rows -= kRowStep;
       else
-        return;
+        break;
     }
+    while (threads > 1 && measure(a, threads) > limit) --threads;
+    bytes = measure(a, threads);
   }
 
+  // What does not depend on how many rows are visited comes first: it stays where it is when their number is known.
   struct Buffers {
-    BackwardSweep sweep;
+    VisitBuffers visits;
+    float* dBias;
     ReduceBuffers reduce;
-    float* gradientScale;
+    RowFactors factors;
+    float* dropped;
+    GradientFilter filter;
+    BackwardSweep sweep;
   };
-  Buffers take(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, int threads) const {
-    const int64_t blockRows = std::min(rows, std::max<int64_t>(1, a.embeddings.rows));
-    BackwardSweep sweep({a.embeddings, a.classifier, a.dEmbeddings, a.dClassifier}, rows, window);
-    sweep.takeWorkspace(cursor, threads);
-    return {sweep, {cursor, a, blockRows}, cursor.take<float>(lanePanelCount(blockRows) * kLanePanel)};
+  Buffers take(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, const Visits& visits, int threads) const {
+    const int64_t panels = lanePanelCount(std::min(rows, std::max<int64_t>(1, a.rows())));
+    Buffers buffers{{cursor, a, a.orderVocabulary},
+                    cursor.take<float>(a.dLogitScale && a.bias ? a.classes() : 0),
+                    {cursor, a, panels * kLanePanel},
+                    RowFactors(cursor, panels * kLanePanel),
+                    cursor.take<float>(a.filters() ? panels * kLanePanel : 0),
+                    {a.filterEmbeddings, a.filterClassifier, a.filterReport || a.droppedProbability},
+                    {{.x = visitedRows(a, visits),
+                      .y = visitedClasses(a, visits),
+                      .dX = a.dEmbeddings,
+                      .dY = a.dClassifier,
+                      .dXRowIds = visits.rowIds,
+                      .dYRowIds = visits.classIds},
+                     rows,
+                     window}};
+    if (a.filters()) buffers.filter.takeWorkspace(cursor, panels, std::min(window, a.classes()), a.classes());
+    buffers.sweep.takeWorkspace(cursor, threads);
+    return buffers;
+  }
+  size_t measure(const CutCrossEntropyArguments& a, int threads) const {
+    WorkspaceCursor cursor;
+    Visits all;
+    all.rows = a.rows();
+    take(cursor, a, all, threads);
+    return cursor.used();
   }
 
   int64_t rows, window;
+  int threads;
   size_t bytes;
 };
 
-// d(reported loss) / d(row's loss), 0 for ignored rows and padding.
-void fillGradientScale(const CutCrossEntropyArguments& a, const PackedRows& x, float* scale) {
-  const float mean = a.reduction == FK_REDUCTION_MEAN ? 1.0f / static_cast<float>(std::max<int64_t>(1, validRows(a))) : 1.0f;
-  std::fill_n(scale, x.panels() * kLanePanel, 0.0f);
-  for (int64_t row = x.rows.begin; row < x.rows.end; ++row) {
-    if (a.ignored(row)) continue;
-    const float upstream = a.gradLoss ? a.gradLoss[a.reduction == FK_REDUCTION_NONE ? row : 0] : 1.0f;
-    scale[row - x.rows.begin] = upstream * mean;
-  }
+void clear(const Vector<float>& v) {
+  for (int64_t i = 0; v && i < v.size; ++i) v[i] = 0;
 }
 
-void clear(const Matrix<float>& m) {
-  for (int64_t i = 0; m && i < m.rows; ++i) std::fill_n(m.row(i), m.columns, 0.0f);
+// d(logit_scale) of the loss, since scores are homogeneous in it: sum of dScore (dot + bias) / logit_scale, where
+// sum_v dScore[n, v] dot[n, v] = embeddings[n] . dEmbeddings[n] (Euler), or the same over the classifier's rows.
+double weightedSum(const Operand& m, const Matrix<float>& gradient) {
+  double sum = 0;
+  for (int64_t i = 0; i < m.rows; ++i)
+    for (int64_t j = 0; j < m.columns; ++j)
+      if (gradient(i, j) != 0) sum += static_cast<double>(gradient(i, j)) * static_cast<double>(elementAt(m, i, j));
+  return sum;
 }
 
-void backward(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
-  if (a.embeddings.rows == 0) return clear(a.dClassifier);
-  const GradientPlan plan(a, false, execution.threads, limit);
-  WorkspaceCursor cursor(workspace);
-  GradientPlan::Buffers buffers = plan.take(cursor, a, execution.threads);
-  for (int64_t block = 0; block < buffers.sweep.blocks(); ++block) {
-    buffers.sweep.begin(buffers.sweep.block(block), execution, [&](int64_t row) { return a.ignored(row); });
-    const PackedRows x = buffers.sweep.packedRows();
-    std::fill_n(buffers.reduce.logSumExp, x.panels() * kLanePanel, 0.0f);
-    for (int64_t row = x.rows.begin; row < x.rows.end; ++row)
-      buffers.reduce.logSumExp[row - x.rows.begin] = a.logSumExp[row];
-    fillGradientScale(a, x, buffers.gradientScale);
-    buffers.sweep.run(CutCrossEntropy{a, buffers.reduce.logSumExp, buffers.gradientScale, x.rows.begin}, false, execution);
+void storeLogitScaleGradient(const CutCrossEntropyArguments& a) {
+  double sum = a.dEmbeddings ? weightedSum(a.embeddings, a.dEmbeddings) : weightedSum(a.classifier, a.dClassifier);
+  for (int64_t v = 0; a.bias && v < a.classes(); ++v)
+    sum += static_cast<double>(a.dBias[v]) * static_cast<double>(a.bias[v]);
+  a.dLogitScale[0] = static_cast<float>(sum / static_cast<double>(a.logitScale));
+}
+
+double largestRowNorm(const Operand& m) {
+  double largest = 0;
+  for (int64_t i = 0; i < m.rows; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < m.columns; ++j) {
+      const double x = static_cast<double>(elementAt(m, i, j));
+      sum += x * x;
+    }
+    largest = std::max(largest, sum);
   }
+  return std::sqrt(largest);
+}
+
+// What the filter has left out, added up over the row blocks of a call.
+class FilterReport {
+ public:
+  explicit FilterReport(const CutCrossEntropyArguments& a)
+      : a_(a), wanted_(a.filters() && (a.filterReport || a.droppedProbability)) {
+    clear(a.droppedProbability);
+  }
+  bool wanted() const { return wanted_ && a_.filterEmbeddings > 0 && a_.dEmbeddings; }
+
+  void addBlock(const Visits& visits, Range rows, const float* dropped, const float* scales) {
+    for (int64_t position = rows.begin; position < rows.end; ++position) {
+      const double sum = static_cast<double>(dropped[position - rows.begin]);
+      const double scale = static_cast<double>(scales[position - rows.begin]);
+      const double probability = scale > 0 ? sum / scale : 0;
+      leftOut_ += sum;
+      largest_ = std::max(largest_, probability);
+      if (a_.droppedProbability) a_.droppedProbability[visits.row(position)] = static_cast<float>(probability);
+    }
+  }
+
+  void finish(const Visits& visits, const GradientFilter& filter) const {
+    if (!a_.filterReport) return;
+    const GradientFilter::TileCounts counts = a_.filters() ? filter.totals() : GradientFilter::TileCounts{};
+    a_.filterReport->d_embeddings_tiles = counts.dXSteps;
+    a_.filterReport->d_embeddings_tiles_skipped = counts.dXSkipped;
+    a_.filterReport->d_classifier_tiles = counts.dYSteps;
+    a_.filterReport->d_classifier_tiles_skipped = counts.dYSkipped;
+    a_.filterReport->d_embeddings_error = leftOut_ > 0 ? leftOut_ * largestRowNorm(a_.classifier) : 0;
+    a_.filterReport->d_classifier_error = counts.dYDropped > 0 ? counts.dYDropped * largestRowNorm(visitedRows(a_, visits)) : 0;
+    a_.filterReport->max_dropped_probability = largest_;
+  }
+
+ private:
+  const CutCrossEntropyArguments& a_;
+  bool wanted_;
+  double leftOut_ = 0, largest_ = 0;
+};
+
+// Gradients of all blocks. beforeGradients(op, x) makes the row states of a block that begin() has packed: from the caller's
+// arrays, or from a sweep that keeps its scores.
+template <class MakeStates>
+void sweepGradients(const CutCrossEntropyArguments& a, GradientPlan::Buffers& buffers, const Visits& visits, bool scoresKept,
+                    const Execution& execution, const MakeStates& makeStates) {
+  const GradientConstants constants(a);
+  FilterReport report(a);
+  GradientFilter* filter = a.filters() ? &buffers.filter : nullptr;
+  if (filter) filter->clearCounts();
+  clear(a.dBias);
+  if (a.dEmbeddings && visits.rowIds)
+    for (int64_t row = 0; row < a.rows(); ++row)
+      if (a.ignored(row)) std::fill_n(a.dEmbeddings.row(row), a.dEmbeddings.columns, 0.0f);
+  if (a.dClassifier && visits.rows == 0)
+    for (int64_t v = 0; v < a.classes(); ++v) std::fill_n(a.dClassifier.row(v), a.dClassifier.columns, 0.0f);
+
+  BackwardSweep& sweep = buffers.sweep;
+  for (int64_t block = 0; block < sweep.blocks(); ++block) {
+    const Range rows = sweep.block(block);
+    sweep.begin(rows, execution, [&](int64_t position) { return isIdle(a, visits.row(position)); });
+    findTargets(a, visits, rows, buffers.reduce.targetColumns);
+    CutCrossEntropy op = makeOperator(a, visits, buffers.reduce, rows.begin);
+    makeStates(op, sweep.packedRows());
+    fillFactors(a, visits, constants, rows, buffers.reduce.states, buffers.factors);
+    op.factors = &buffers.factors;
+    op.holdsLogits = scoresKept;
+    if (filter) filter->setScales(buffers.factors.filterScale);
+    if (report.wanted()) std::fill_n(buffers.dropped, lanePanelCount(rows.size()) * kLanePanel, 0.0f);
+    sweep.run(op, scoresKept, execution, filter, [&](Range window) {
+      if (report.wanted()) buffers.filter.addDropped(lanePanelCount(rows.size()), window.size(), buffers.dropped);
+    });
+    if (report.wanted()) report.addBlock(visits, rows, buffers.dropped, buffers.factors.filterScale);
+  }
+  if (a.dLogitScale) storeLogitScaleGradient(a);
+  report.finish(visits, buffers.filter);
+}
+
+Execution withThreads(Execution execution, int threads) {
+  execution.threads = threads;
+  return execution;
+}
+
+// The gradient schedules' common beginning: the visited rows and classes, the layout, and the bias gradient that the scale's
+// needs where the caller wants none.
+struct GradientCall {
+  GradientCall(const CutCrossEntropyArguments& given, bool fused, const Execution& whole, size_t limit, std::byte* workspace)
+      : arguments(given), plan(given, fused, whole.threads, limit), execution(withThreads(whole, plan.threads)) {
+    WorkspaceCursor layout(workspace);
+    visits.rows = given.rows();
+    const GradientPlan::Buffers untyped = plan.take(layout, given, visits, plan.threads);
+    visits = visitRows(given, untyped.visits);
+    if (given.orderVocabulary) orderClasses(given, untyped.visits, execution, visits);
+    if (given.dLogitScale && given.bias && !given.dBias) arguments.dBias = {untyped.dBias, given.classes(), 1};
+  }
+  GradientPlan::Buffers buffers(std::byte* workspace) const {
+    WorkspaceCursor cursor(workspace);
+    GradientPlan::Buffers taken = plan.take(cursor, arguments, visits, plan.threads);
+    taken.reduce.connectTop();
+    return taken;
+  }
+
+  CutCrossEntropyArguments arguments;
+  GradientPlan plan;
+  Execution execution;
+  Visits visits;
+};
+
+void backward(const CutCrossEntropyArguments& given, const Execution& whole, size_t limit, std::byte* workspace) {
+  const GradientCall call(given, false, whole, limit, workspace);
+  const CutCrossEntropyArguments& a = call.arguments;
+  GradientPlan::Buffers buffers = call.buffers(workspace);
+  sweepGradients(a, buffers, call.visits, false, call.execution, [&](const CutCrossEntropy&, const PackedRows& x) {
+    for (int64_t position = x.rows.begin; position < x.rows.end; ++position) {
+      const int64_t row = call.visits.row(position);
+      buffers.reduce.states[position - x.rows.begin] = {
+          a.logSumExp[row], a.targetLogProbability ? -a.targetLogProbability[row] : 0.0f, a.entropy ? a.entropy[row] : 0.0f};
+    }
+  });
 }
 
 bool isFused(const CutCrossEntropyArguments& a, int threads, size_t limit) {
@@ -237,35 +355,33 @@ bool isFused(const CutCrossEntropyArguments& a, int threads, size_t limit) {
   return GradientPlan(a, true, threads, limit).bytes <= limit;
 }
 
-void fusedLossAndGradient(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit,
+void fusedLossAndGradient(const CutCrossEntropyArguments& given, const Execution& whole, size_t limit,
                           std::byte* workspace) {
-  const GradientPlan plan(a, true, execution.threads, limit);
-  WorkspaceCursor cursor(workspace);
-  GradientPlan::Buffers buffers = plan.take(cursor, a, execution.threads);
-  BackwardSweep& sweep = buffers.sweep;
-  LossSum loss(a);
-  for (int64_t block = 0; block < sweep.blocks(); ++block) {
-    sweep.begin(sweep.block(block), execution, [&](int64_t row) { return a.ignored(row); });
-    const PackedRows x = sweep.packedRows();
+  const GradientCall call(given, true, whole, limit, workspace);
+  const CutCrossEntropyArguments& a = call.arguments;
+  GradientPlan::Buffers buffers = call.buffers(workspace);
+  LossOutputs outputs(a, call.visits);
+  outputs.clearIgnored();
+  sweepGradients(a, buffers, call.visits, true, call.execution, [&](const CutCrossEntropy& op, const PackedRows& x) {
     reduceRows(
-        CutCrossEntropy{a}, x, a.classifier, buffers.reduce.panels, buffers.reduce.partials,
-        [&](int slot, Range tile) { return sweep.keptTile(slot, tile); }, execution);
-    loss.add(x, buffers.reduce.panels, buffers.reduce.logSumExp);
-    fillGradientScale(a, x, buffers.gradientScale);
-    sweep.run(CutCrossEntropy{a, buffers.reduce.logSumExp, buffers.gradientScale, x.rows.begin}, true, execution);
-  }
-  if (a.embeddings.rows == 0) clear(a.dClassifier);
-  loss.finish();
+        op, x, visitedClasses(a, call.visits), buffers.reduce.panels, buffers.reduce.partials,
+        [&](int slot, Range tile) { return buffers.sweep.keptTile(slot, tile); }, call.execution);
+    outputs.add(x, buffers.reduce.panels, buffers.reduce.targetColumns, buffers.reduce.states);
+  });
+  outputs.finish(reductionFactor(a));
 }
 
-// The recomputing schedule is forward, then backward from its log-sum-exp, which the workspace keeps if the caller does not.
+// The recomputing schedule is forward, then backward from what it saves, which the workspace keeps if the caller does not.
 struct RecomputePlan {
   RecomputePlan(const CutCrossEntropyArguments& a, size_t limit, std::byte* workspace)
       : arguments(a), cursor(workspace), limit(limit) {
-    const int64_t rows = a.embeddings.rows;
-    if (!arguments.logSumExp) arguments.logSumExp = {cursor.take<float>(rows), rows, 1};
+    if (!arguments.logSumExp) arguments.logSumExp = keep();
+    if (!arguments.targetLogProbability && a.lossShape != FK_LOSS_SHAPE_CROSS_ENTROPY)
+      arguments.targetLogProbability = keep();
+    if (!arguments.entropy && a.gradEntropy) arguments.entropy = keep();
     this->limit -= std::min(limit, cursor.used());
   }
+  Vector<float> keep() { return {cursor.take<float>(arguments.rows()), arguments.rows(), 1}; }
 
   CutCrossEntropyArguments arguments;
   WorkspaceCursor cursor;

@@ -1,6 +1,9 @@
 // Cut cross-entropy on the CPU: see fusedkernels.h for the mathematics and cut_cross_entropy.cpp for the schedules.
 #pragma once
 
+#include <algorithm>
+
+#include "core/operand.h"
 #include "core/tensor.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
@@ -9,22 +12,56 @@
 
 namespace fk::cpu {
 
+constexpr int64_t kMostTopTokens = 32;
+
 struct CutCrossEntropyArguments {
-  Matrix<const float> embeddings;  // [N, D]
-  Matrix<const float> classifier;  // [V, D]
-  IndexVector targets;             // [N], checked: in [0, V) or ignored
-  bool hasIgnoreIndex = true;
-  int64_t ignoreIndex = -100;
+  Operand embeddings, classifier;           // [N, D], [V, D]
+  IndexVector targets;                      // [N], checked: a class or ignored
+  Matrix<const float> targetProbabilities;  // [N, V], instead of targets
+  Vector<const float> bias, classWeights;   // [V]
+  Vector<const float> rowWeights;           // [N]
+
   fk_reduction reduction = FK_REDUCTION_MEAN;
   fk_schedule schedule = FK_SCHEDULE_AUTO;
+  bool hasIgnoreIndex = true;
+  int64_t ignoreIndex = -100;
+  int64_t shift = 0, sequence = 1;  // the target of row n is that of n + shift in the same sequence of so many rows
+  float logitScale = 1, softcap = 0, labelSmoothing = 0, zLoss = 0;
+  fk_loss_shape lossShape = FK_LOSS_SHAPE_CROSS_ENTROPY;
+  float lossShapeParameter = 0;
+  float filterEmbeddings = 0, filterClassifier = 0;
+  bool orderVocabulary = false;
+  int64_t vocabularyOffset = 0;
 
-  Vector<float> loss;            // one element, or [N] for FK_REDUCTION_NONE
-  Vector<float> logSumExp;       // [N]: written by forward and lossAndGradient when present, read by backward
-  Vector<const float> gradLoss;  // backward: one element or [N], null means 1
-  Matrix<float> dEmbeddings;     // optional
-  Matrix<float> dClassifier;     // optional
+  Vector<float> loss;                                      // one element, or [N] for FK_REDUCTION_NONE
+  Vector<float> logSumExp, targetLogProbability, entropy;  // [N]: written by forward, read by backward
+  Matrix<int32_t> topTokens32;
+  Matrix<int64_t> topTokens64;
+  Matrix<float> topLogProbabilities;
+  Vector<float> accuracy;
+  Vector<float> shardMax, shardSum, shardTarget;  // [N]: fk_cut_cross_entropy_partial
 
-  bool ignored(int64_t row) const { return hasIgnoreIndex && targets[row] == ignoreIndex; }
+  Vector<const float> gradLoss;  // one element or [N], null means 1
+  Vector<const float> gradLogSumExp, gradEntropy;
+  Matrix<float> dEmbeddings, dClassifier;
+  Vector<float> dBias, dLogitScale;
+  fk_filter_report* filterReport = nullptr;
+  Vector<float> droppedProbability;
+
+  int64_t rows() const { return embeddings.rows; }
+  int64_t classes() const { return classifier.rows; }
+  int64_t topCount() const { return std::max({topTokens32.columns, topTokens64.columns, int64_t{accuracy ? 1 : 0}}); }
+
+  bool ignored(int64_t row) const {
+    if (!targets) return false;
+    if (row % sequence + shift >= sequence) return true;
+    return hasIgnoreIndex && targets[row + shift] == ignoreIndex;
+  }
+  // Outside [0, V) where another shard holds the class. For rows that are not ignored.
+  int64_t target(int64_t row) const { return targets[row + shift] - vocabularyOffset; }
+  float classWeight(int64_t column) const { return classWeights ? classWeights[column] : 1.0f; }
+  float rowWeight(int64_t row) const { return rowWeights ? rowWeights[row] : 1.0f; }
+  bool filters() const { return filterEmbeddings > 0 || filterClassifier > 0; }
 };
 
 struct CutCrossEntropyKernels {

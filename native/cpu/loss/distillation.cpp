@@ -18,7 +18,7 @@ namespace fk::cpu::FK_ISA {
 namespace {
 
 constexpr int64_t kBlockRows = 1024;
-constexpr int64_t kBackwardWindow = 8 * kColumnTile;
+constexpr int64_t kBackwardWindow = 4 * kWindowStep;
 
 struct Distillation {
   struct Panel {
@@ -227,8 +227,8 @@ struct BackwardPlan {
       take(measure, a, threads);
       bytes = measure.used();
       if (bytes <= limit) return;
-      if (window > kColumnTile)
-        window = ceilDivide(window / 2, kColumnTile) * kColumnTile;
+      if (window > kWindowStep)
+        window = ceilDivide(window / 2, kWindowStep) * kWindowStep;
       else if (rows > kDepthBlock)
         rows = ceilDivide(rows / 2, kDepthBlock) * kDepthBlock;
       else
