@@ -187,18 +187,18 @@ TEST(ContextCancel, StopsCutCrossEntropy) {
   Broadcast dEmbeddings({n, d}, {d, 1}, n * d);
   int64_t target = 0, zero = 0, rows = n;
   const DLTensor targets{&target, {kDLCPU, 0}, 1, {kDLInt, 64, 1}, &rows, &zero, 0};
-  expectCancellable([&](fk_context* context) {
-    return fk_cut_cross_entropy_forward(context, nullptr, &embeddings.tensor, &classifier.tensor, &targets, &loss.tensor,
-                                        nullptr);
-  });
-  expectCancellable([&](fk_context* context) {
-    return fk_cut_cross_entropy_backward(context, nullptr, &embeddings.tensor, &classifier.tensor, &targets,
-                                         &logSumExp.tensor, nullptr, &dEmbeddings.tensor, nullptr);
-  });
-  expectCancellable([&](fk_context* context) {
-    return fk_cut_cross_entropy_loss_and_gradient(context, nullptr, &embeddings.tensor, &classifier.tensor, &targets,
-                                                  &loss.tensor, nullptr, &dEmbeddings.tensor, nullptr);
-  });
+  fk_cut_cross_entropy_tensors tensors;
+  fk_cut_cross_entropy_tensors_init(&tensors);
+  tensors.embeddings = &embeddings.tensor;
+  tensors.classifier = &classifier.tensor;
+  tensors.targets = &targets;
+  tensors.loss = &loss.tensor;
+  expectCancellable([&](fk_context* context) { return fk_cut_cross_entropy_forward(context, nullptr, &tensors); });
+  tensors.d_embeddings = &dEmbeddings.tensor;
+  expectCancellable([&](fk_context* context) { return fk_cut_cross_entropy_loss_and_gradient(context, nullptr, &tensors); });
+  tensors.loss = nullptr;
+  tensors.log_sum_exp = &logSumExp.tensor;
+  expectCancellable([&](fk_context* context) { return fk_cut_cross_entropy_backward(context, nullptr, &tensors); });
 }
 
 TEST(ContextCancel, StopsAttention) {

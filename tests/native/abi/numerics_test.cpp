@@ -89,18 +89,25 @@ TEST_F(AbiNumerics, CutCrossEntropyLeadingAxesAreRows) {
     fk_cut_cross_entropy_options_init(&options);
     options.reduction = reduction;
 
-    ASSERT_EQ(fk_cut_cross_entropy_forward(context_, &options, &embeddings, &classifier, &targets, &loss, &logSumExp), FK_OK)
-        << fk_last_error();
+    fk_cut_cross_entropy_tensors tensors;
+    fk_cut_cross_entropy_tensors_init(&tensors);
+    tensors.embeddings = &embeddings;
+    tensors.classifier = &classifier;
+    tensors.targets = &targets;
+    tensors.log_sum_exp = &logSumExp;
+    tensors.loss = &loss;
+    ASSERT_EQ(fk_cut_cross_entropy_forward(context_, &options, &tensors), FK_OK) << fk_last_error();
     problem.expectLoss(out, unweighted);
-    ASSERT_EQ(fk_cut_cross_entropy_backward(context_, &options, &embeddings, &classifier, &targets, &logSumExp, &gradLoss,
-                                            &dEmbeddings, &dClassifier),
-              FK_OK)
-        << fk_last_error();
+    tensors.loss = nullptr;
+    tensors.grad_loss = &gradLoss;
+    tensors.d_embeddings = &dEmbeddings;
+    tensors.d_classifier = &dClassifier;
+    ASSERT_EQ(fk_cut_cross_entropy_backward(context_, &options, &tensors), FK_OK) << fk_last_error();
     LossProblem::expectGradients(out, weighted);
-    ASSERT_EQ(fk_cut_cross_entropy_loss_and_gradient(context_, &options, &embeddings, &classifier, &targets, &loss, nullptr,
-                                                     &dEmbeddings, &dClassifier),
-              FK_OK)
-        << fk_last_error();
+    tensors.loss = &loss;
+    tensors.log_sum_exp = nullptr;
+    tensors.grad_loss = nullptr;
+    ASSERT_EQ(fk_cut_cross_entropy_loss_and_gradient(context_, &options, &tensors), FK_OK) << fk_last_error();
     problem.expectLoss(out, unweighted);
     LossProblem::expectGradients(out, unweighted);
     EXPECT_TRUE(out.canariesIntact());

@@ -94,6 +94,15 @@ class OperatorBuilder {
     }
   }
 
+  static fk_cut_cross_entropy_tensors lossInputs(DLTensor* const* t) {
+    fk_cut_cross_entropy_tensors tensors;
+    fk_cut_cross_entropy_tensors_init(&tensors);
+    tensors.embeddings = t[0];
+    tensors.classifier = t[1];
+    tensors.targets = t[2];
+    return tensors;
+  }
+
   void addCutCrossEntropy() {
     const auto [n, v, d] = sizes_;
     const OperatorArgument embeddings = input("embeddings", {n, d}), classifier = input("classifier", {v, d});
@@ -101,15 +110,23 @@ class OperatorBuilder {
     OperatorArgument onlyClassifier = classifier;  // without d_classifier beside it
     onlyClassifier.limitingAxis = 0;
     add("cut_cross_entropy_forward",
-        {embeddings, onlyClassifier, targets, output("loss", {1}), optionalOutput("log_sum_exp", {n})},
+        {embeddings, onlyClassifier, targets, optionalOutput("loss", {1}), optionalOutput("log_sum_exp", {n})},
         [](fk_context* context, DLTensor* const* t) {
-          return fk_cut_cross_entropy_forward(context, nullptr, t[0], t[1], t[2], t[3], t[4]);
+          fk_cut_cross_entropy_tensors tensors = lossInputs(t);
+          tensors.loss = t[3];
+          tensors.log_sum_exp = t[4];
+          return fk_cut_cross_entropy_forward(context, nullptr, &tensors);
         });
     add("cut_cross_entropy_backward",
         {embeddings, classifier, targets, input("log_sum_exp", {n}), optionalInput("grad_loss", {1}),
          optionalOutput("d_embeddings", {n, d}), optionalOutput("d_classifier", {v, d})},
         [](fk_context* context, DLTensor* const* t) {
-          return fk_cut_cross_entropy_backward(context, nullptr, t[0], t[1], t[2], t[3], t[4], t[5], t[6]);
+          fk_cut_cross_entropy_tensors tensors = lossInputs(t);
+          tensors.log_sum_exp = t[3];
+          tensors.grad_loss = t[4];
+          tensors.d_embeddings = t[5];
+          tensors.d_classifier = t[6];
+          return fk_cut_cross_entropy_backward(context, nullptr, &tensors);
         });
     for (const fk_schedule schedule : {FK_SCHEDULE_RECOMPUTE, FK_SCHEDULE_FUSED}) {
       fk_cut_cross_entropy_options options;
@@ -117,10 +134,15 @@ class OperatorBuilder {
       options.schedule = schedule;
       options.reduction = FK_REDUCTION_NONE;
       add(std::string("cut_cross_entropy_loss_and_gradient ") + (schedule == FK_SCHEDULE_FUSED ? "fused" : "recompute"),
-          {embeddings, classifier, targets, output("loss", {n}), optionalOutput("log_sum_exp", {n}),
+          {embeddings, classifier, targets, optionalOutput("loss", {n}), optionalOutput("log_sum_exp", {n}),
            optionalOutput("d_embeddings", {n, d}), optionalOutput("d_classifier", {v, d})},
           [=](fk_context* context, DLTensor* const* t) {
-            return fk_cut_cross_entropy_loss_and_gradient(context, &options, t[0], t[1], t[2], t[3], t[4], t[5], t[6]);
+            fk_cut_cross_entropy_tensors tensors = lossInputs(t);
+            tensors.loss = t[3];
+            tensors.log_sum_exp = t[4];
+            tensors.d_embeddings = t[5];
+            tensors.d_classifier = t[6];
+            return fk_cut_cross_entropy_loss_and_gradient(context, &options, &tensors);
           });
     }
   }
@@ -151,8 +173,8 @@ class OperatorBuilder {
     OperatorArgument logits = inPlace("logits", {n, v});
     logits.limitingAxis = 1;
     for (const fk_reduction reduction : {FK_REDUCTION_MEAN, FK_REDUCTION_NONE}) {
-      fk_cut_cross_entropy_options options;
-      fk_cut_cross_entropy_options_init(&options);
+      fk_softmax_cross_entropy_options options;
+      fk_softmax_cross_entropy_options_init(&options);
       options.reduction = reduction;
       const bool perRow = reduction == FK_REDUCTION_NONE;
       add(std::string("softmax_cross_entropy") + (perRow ? " none" : " mean"),

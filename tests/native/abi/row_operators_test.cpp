@@ -310,8 +310,8 @@ TEST_F(RowOperators, SoftmaxCrossEntropyReductionsAndLeadingAxes) {
     }
     const double sum = losses[0] + losses[2] + losses[3];
     if (reduction != FK_REDUCTION_NONE) losses = {reduction == FK_REDUCTION_MEAN ? sum / 3 : sum};
-    fk_cut_cross_entropy_options options;
-    fk_cut_cross_entropy_options_init(&options);
+    fk_softmax_cross_entropy_options options;
+    fk_softmax_cross_entropy_options_init(&options);
     options.reduction = reduction;
     DLTensor logitsTensor = logits.tensor(), targetsTensor = targets.tensor(), lossTensor = loss.tensor();
     ASSERT_EQ(fk_softmax_cross_entropy(context_, &options, &logitsTensor, &targetsTensor, &lossTensor), FK_OK)
@@ -331,8 +331,8 @@ TEST_F(RowOperators, SoftmaxCrossEntropyNamesTheRowOfAForeignTarget) {
                 FK_ERROR_INDEX_OUT_OF_RANGE,
                 "targets: row 1 is 4, needs 0 or more and less than 4, or the ignored index -100");
   targets(1) = -1;
-  fk_cut_cross_entropy_options options;
-  fk_cut_cross_entropy_options_init(&options);
+  fk_softmax_cross_entropy_options options;
+  fk_softmax_cross_entropy_options_init(&options);
   options.has_ignore_index = 0;
   EXPECT_STATUS(fk_softmax_cross_entropy(context_, &options, &logitsTensor, &targetsTensor, &lossTensor),
                 FK_ERROR_INDEX_OUT_OF_RANGE, "targets: row 0 is -100");

@@ -81,7 +81,7 @@ BackwardSweep makeSweep(const Arguments& a) {
            .w = a.v,
            .dW = a.dV},
           kRows,
-          kColumnTile};
+          kWindowStep};
 }
 
 size_t backwardBytes(const Arguments& a, int threads, size_t) {

@@ -179,8 +179,8 @@ TEST(CutCrossEntropy, TouchesNothingOutsideItsArrays) {
           GuardedArray<float> loss(rows, guard), logSumExp(rows, guard), dEmbeddings(rows * dim, guard),
               dClassifier(classes * dim, guard);
           Arguments arguments;
-          arguments.embeddings = {embeddings.data(), rows, dim, dim, 1};
-          arguments.classifier = {classifier.data(), classes, dim, dim, 1};
+          arguments.embeddings = Matrix<const float>{embeddings.data(), rows, dim, dim, 1};
+          arguments.classifier = Matrix<const float>{classifier.data(), classes, dim, dim, 1};
           arguments.targets = {targets.data(), false, rows, 1};
           arguments.reduction = FK_REDUCTION_NONE;
           arguments.loss = {loss.data(), rows, 1};
