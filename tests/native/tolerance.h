@@ -12,6 +12,10 @@
 //   a - b            3 u (|a| + |b|): covers exp(a - b) evaluated as exp2(a log2(e) - b log2(e)), where the constant, both
 //                    products and the difference round
 //   exp(x), log(x)   4 u relative (respectively u absolute for the part near 1), and the argument's error
+//   tanh(x)          8 u relative: an expm1, a sum and a quotient; and the argument's error
+//   mapped(x, f)     f of one number, evaluated per row and not per element: 8 u relative, and what the argument's error
+//   makes
+//                    of it at either end of its interval, which bounds it where f is monotone between them
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,6 +28,8 @@ namespace fk::test {
 
 constexpr double kUnitRoundoff = 0x1p-24;
 constexpr double kExpError = 4 * kUnitRoundoff;
+constexpr double kTanhError = 8 * kUnitRoundoff;
+constexpr double kMappedError = 8 * kUnitRoundoff;
 constexpr double kSmallestNormal = 0x1p-126;  // results below it may be flushed to zero, by exp() below twice that
 
 struct Bounded {
@@ -84,6 +90,22 @@ inline Bounded log(const Bounded& x) {
   const double value = std::log(x.value);
   const double fromOperand = -std::log1p(-std::min(x.error() / x.value, 1.0));
   return Bounded::of(value, fromOperand + kExpError * (std::abs(value) + 1));
+}
+
+// The slope of tanh is at most that at the end of the interval that lies nearest to 0.
+inline Bounded tanh(const Bounded& x) {
+  const double value = std::tanh(x.value);
+  const double flattest = std::tanh(std::max(std::abs(x.value) - x.error(), 0.0));
+  return Bounded::of(value, std::min(2.0, x.error() * (1 - flattest * flattest)) + kTanhError * std::abs(value));
+}
+
+// f(x) for an x that is known not to be negative, whatever its error says.
+template <class Function>
+Bounded mapped(const Bounded& x, const Function& f) {
+  const double value = f(std::max(x.value, 0.0));
+  const double above = std::abs(f(x.value + x.error()) - value);
+  const double below = std::abs(f(std::max(x.value - x.error(), 0.0)) - value);
+  return Bounded::of(value, std::max(above, below) + kMappedError * std::abs(value));
 }
 
 // The number itself, without its error: for a shift that a formula adds and subtracts again.

@@ -25,27 +25,6 @@ TEST(Oracles, GemmOfIntegers) {
   EXPECT_EQ(oracle::gemm<double>(2, a, b, 3, c).values, (std::vector<double>{119, 134, 287, 320}));
 }
 
-TEST(Oracles, CutCrossEntropyGradientIsTheDerivativeOfItsLoss) {
-  for (fk_reduction reduction : {FK_REDUCTION_MEAN, FK_REDUCTION_SUM, FK_REDUCTION_NONE}) {
-    Random random(1);
-    oracle::CutCrossEntropy problem;
-    problem.embeddings = randomDense(5, 3, random);
-    problem.classifier = randomDense(7, 3, random);
-    problem.targets = {0, 6, -100, 3, 3};
-    problem.ignoreIndex = -100;
-    problem.reduction = reduction;
-    problem.gradLoss.assign(reduction == FK_REDUCTION_NONE ? 5 : 1, 0);
-    for (double& g : problem.gradLoss) g = random.uniform(-2, 2);
-    const auto gradient = oracle::cutCrossEntropy<double>(problem);
-    const auto weightedLoss = [&] {
-      const auto result = oracle::cutCrossEntropy<double>(problem);
-      return std::inner_product(result.loss.begin(), result.loss.end(), problem.gradLoss.begin(), 0.0);
-    };
-    expectGradient(problem.embeddings.values, gradient.dEmbeddings.values, weightedLoss);
-    expectGradient(problem.classifier.values, gradient.dClassifier.values, weightedLoss);
-  }
-}
-
 TEST(Oracles, AttentionGradientIsTheDerivativeOfItsOutput) {
   for (bool causal : {false, true}) {
     for (auto [queries, keys] : {std::pair{4, 6}, std::pair{6, 4}, std::pair{5, 5}}) {
