@@ -75,6 +75,7 @@ constexpr DLDataType dataTypeOf() {
   if constexpr (std::is_same_v<T, float>) return {kDLFloat, 32, 1};
   if constexpr (std::is_same_v<T, int32_t>) return {kDLInt, 32, 1};
   if constexpr (std::is_same_v<T, int64_t>) return {kDLInt, 64, 1};
+  if constexpr (requires { T::kDataType; }) return T::kDataType;
 }
 
 // An array of any shape and strides inside a larger block. Whatever the strides do not reach (the margins in front and
@@ -172,6 +173,8 @@ class StridedArray {
     if constexpr (std::is_same_v<T, float>) {
       const uint32_t bits = 0x7f8aca9a;  // a signalling NaN: moving it keeps the bits, arithmetic on it does not
       std::memcpy(&value, &bits, sizeof value);
+    } else if constexpr (requires { T::canary(); }) {
+      value = T::canary();
     } else {
       value = static_cast<T>(0x5acaca9a5acaca9a);
     }
