@@ -242,8 +242,9 @@ Real rowScale(const CutCrossEntropy& problem, int64_t row) {
 template <class Real>
 Real dLogitScale(const CutCrossEntropy& problem, const CutCrossEntropyResult<Real>& result) {
   Real sum = 0;
-  for (size_t i = 0; i < problem.embeddings.values.size(); ++i)
-    sum += Real(problem.embeddings.values[i]) * result.dEmbeddings.values[i];
+  for (int64_t n = 0; n < problem.rows(); ++n)
+    for (int64_t d = 0; d < problem.embeddings.columns && !problem.ignored(n); ++d)
+      sum += Real(problem.embeddings(n, d)) * result.dEmbeddings(n, d);
   for (size_t v = 0; v < problem.bias.size(); ++v) sum += Real(problem.bias[v]) * result.dBias[v];
   return sum / Real(problem.logitScale);
 }
