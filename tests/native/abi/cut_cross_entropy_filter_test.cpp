@@ -29,7 +29,7 @@ Problem peakedProblem(const Case& c) {
     const auto row = static_cast<int64_t>(element) / kDim, d = static_cast<int64_t>(element) % kDim;
     ++element;
     const int64_t target = std::max<int64_t>(targets[static_cast<size_t>(row)], 0);
-    const double sureness = row < kRows / 5 ? 0.5 : 5;
+    const double sureness = row < kRows / 5 ? 0.5 : 3;
     return sureness * directions[static_cast<size_t>(target * kDim + d)] + (d == 0 ? 1 : 0);
   });
   return problem;
