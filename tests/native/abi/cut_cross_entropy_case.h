@@ -121,6 +121,7 @@ inline void drawOptions(CutCrossEntropyCase& c, Random& random, double share) {
                         &c.targetLogProbability, &c.entropy, &c.accuracy, &c.dBias, &c.dLogitScale})
     *present = random.chance(share);
   if (random.chance(share)) c.topCount = random.pick<int64_t>({1, 1, 2, 5, 32});
+  c.dBias &= c.bias;
   if (c.targetProbabilities) c.targetLogProbability = c.accuracy = false, o.shift = 0;
   if (o.reduction != FK_REDUCTION_MEAN && random.chance(0.2)) c.negativeWeights = 0.3;
   const bool both = random.chance(0.7);

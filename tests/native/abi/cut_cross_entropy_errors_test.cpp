@@ -119,9 +119,6 @@ TEST(CutCrossEntropyErrors, OptionsOutOfRange) {
       {"reserved", [](Options& o) { o.reserved = 1; }},
       {"vocabulary_size", [](Options& o) { o.vocabulary_size = -1; }},
       {"vocabulary_offset", [](Options& o) { o.vocabulary_offset = 1; }},
-      {"vocabulary_offset", [](Options& o) { o.vocabulary_size = 10, o.vocabulary_offset = -1; }},
-      {"vocabulary_size", [](Options& o) { o.vocabulary_size = 10, o.vocabulary_offset = 6; }},
-      {"vocabulary_size", [](Options& o) { o.vocabulary_size = 4; }},
   };
   for (Call::Function function : kFunctions)
     for (const auto& [name, mistake] : mistakes) {
@@ -217,10 +214,10 @@ TEST(CutCrossEntropyErrors, ArraysThatNeedOrExcludeOthers) {
   forAll("embeddings", [](Call& call) { call.value().embeddings = nullptr; });
   forAll("classifier", [](Call& call) { call.value().classifier = nullptr; });
   forAll("target_probabilities", [&](Call& call) { call.value().target_probabilities = call.keep(probabilities); });
-  forAll("targets", [&](Call& call) {
-    call.value().targets = nullptr;  // target_log_probability and the loss shape need one class
+  forAll("loss_shape", [&](Call& call) {
+    call.value().targets = nullptr;
     call.value().target_probabilities = call.keep(probabilities);
-    call.value().accuracy = nullptr;
+    call.value().accuracy = call.value().target_log_probability = nullptr;
     call.options.loss_shape = FK_LOSS_SHAPE_FOCAL;
   });
   refused(Call::kForward, "targets", [](Call& call) { call.value().targets = nullptr; });
@@ -262,27 +259,31 @@ TEST(CutCrossEntropyErrors, ArraysThatNeedOrExcludeOthers) {
 
 // A shard has no loss of its own, and knows nothing that needs every class.
 TEST(CutCrossEntropyErrors, WhatShardsDoNotKnow) {
-  const auto asShard = [](Call& call) { call.options.vocabulary_size = 2 * kClasses; };
-  for (Call::Function function : {Call::kForward, Call::kLossAndGradient}) {
-    Call call(function);
-    asShard(call);
-    call.expectRefused("vocabulary_size");
-  }
-  const auto plainBackward = [&] {
+  const auto shardCall = [](Call::Function function) {
     Case c = Call::wholeCase();
-    c.gradEntropy = c.classWeights = false;
-    auto call = std::make_unique<Call>(Call::kBackward, c);
-    call->value().entropy = nullptr;
-    asShard(*call);
+    c.gradEntropy = c.entropy = c.accuracy = c.classWeights = false;
+    c.topCount = 0;
+    auto call = std::make_unique<Call>(function, c);
+    if (function == Call::kBackward) call->value().entropy = nullptr;
+    call->options.vocabulary_size = 2 * kClasses;
     return call;
   };
+  for (Call::Function function : {Call::kForward, Call::kLossAndGradient})
+    shardCall(function)->expectRefused("vocabulary_size");
+  const auto plainBackward = [&] { return shardCall(Call::kBackward); };
   EXPECT_EQ(plainBackward()->run(), FK_OK) << fk_last_error();
+  for (auto [offset, size] : {std::pair<int64_t, int64_t>{-1, 10}, {6, 10}, {0, 4}, {INT64_MAX, INT64_MAX}}) {
+    auto outside = plainBackward();
+    outside->options.vocabulary_offset = offset;
+    outside->options.vocabulary_size = size;
+    outside->expectRefused("vocabulary_");
+  }
   auto smoothing = plainBackward();
   smoothing->options.label_smoothing = 0.1f;
   smoothing->expectRefused("label_smoothing");
   auto probabilities = plainBackward();
-  StridedArray<float> array({kRows, kClasses}), upstream({kRows});
-  for (StridedArray<float>* input : {&array, &upstream}) input->fill([] { return 0; });
+  StridedArray<float> array({kRows, kClasses}), upstream({kRows}), perClass({kClasses});
+  for (StridedArray<float>* input : {&array, &upstream, &perClass}) input->fill([] { return 0; });
   probabilities->value().targets = nullptr;
   probabilities->value().target_probabilities = probabilities->keep(array);
   probabilities->expectRefused("target_probabilities");
@@ -290,6 +291,9 @@ TEST(CutCrossEntropyErrors, WhatShardsDoNotKnow) {
   entropy->value().grad_entropy = entropy->keep(upstream);
   entropy->value().entropy = entropy->keep(upstream);
   entropy->expectRefused("entropy");
+  auto weights = plainBackward();  // a target's weight may lie in another shard; row_weights can say the same
+  weights->value().class_weights = weights->keep(perClass);
+  weights->expectRefused("class_weights");
 }
 
 TEST(CutCrossEntropyErrors, PartialAndMerge) {

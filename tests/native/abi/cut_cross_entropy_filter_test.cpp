@@ -10,8 +10,8 @@ using Case = CutCrossEntropyCase;
 
 constexpr int64_t kRows = 150, kClasses = 777, kDim = 12;
 
-// Rows that lie near the classifier row of their target, all but the first fifth so near that the model is sure. Targets are few
-// and far apart, as frequent tokens are: ordering the vocabulary moves them together.
+// Rows that lie near the classifier row of their target, all but the first fifth so near that the model is sure. Targets are
+// few and far apart, as frequent tokens are: ordering the vocabulary moves them together.
 Problem peakedProblem(const Case& c) {
   Problem problem(c, Random(1));
   Random random(2);
