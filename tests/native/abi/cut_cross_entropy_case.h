@@ -76,6 +76,8 @@ inline void drawSizes(CutCrossEntropyCase& c, Random& random) {
   c.length = random.chance(0.03) ? 0 : extent(80.0 / static_cast<double>(c.sequences));
   c.classes = random.chance(0.1) ? random.pick<int64_t>({251, 252, 253, 503, 504, 505, 600}) : extent(300);
   c.dim = random.chance(0.03) ? 0 : random.chance(0.02) ? random.between(500, 530) : extent(70);
+  if (random.chance(0.01)) c.length = random.between(500, 1100) / c.sequences, c.classes = extent(60);        // row blocks
+  if (random.chance(0.01)) c.classes = random.between(2000, 20000), c.length = extent(4), c.dim = extent(9);  // chunks
 }
 
 inline void drawLayout(CutCrossEntropyCase& c, Random& random) {
