@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "float_bits.h"
 #include "fusedkernels.h"
+#include "stored_matrix.h"
 
 namespace fk::test {
 
@@ -47,13 +47,7 @@ struct Half {
     const auto mantissa = static_cast<int>(std::ldexp(magnitude, 11 - exponent));  // its 11th bit is that of normal numbers
     bits = static_cast<uint16_t>(mantissa + ((exponent + 13) << 10) + (std::signbit(x) ? 0x8000 : 0));
   }
-  explicit operator double() const {
-    const int exponent = bits >> 10 & 0x1f, mantissa = bits & 0x3ff;
-    const double magnitude = exponent == 0      ? std::ldexp(mantissa, -24)
-                             : exponent == 0x1f ? (mantissa == 0 ? HUGE_VAL : std::nan(""))
-                                                : std::ldexp(0x400 + mantissa, exponent - 25);
-    return bits & 0x8000 ? -magnitude : magnitude;
-  }
+  explicit operator double() const { return floatOfHalf(bits); }
 
   static double rounded(double x) { return roundedTo(11, 0x1p-14, x); }
   static Half canary() { return fromBits(0x7d5a); }  // a signalling NaN

@@ -269,7 +269,7 @@ TEST(CutCrossEntropyErrors, WhatShardsDoNotKnow) {
     return call;
   };
   for (Call::Function function : {Call::kForward, Call::kLossAndGradient})
-    shardCall(function)->expectRefused("vocabulary_size");
+    shardCall(function)->expectRefused("shard");
   const auto plainBackward = [&] { return shardCall(Call::kBackward); };
   EXPECT_EQ(plainBackward()->run(), FK_OK) << fk_last_error();
   for (auto [offset, size] : {std::pair<int64_t, int64_t>{-1, 10}, {6, 10}, {0, 4}, {INT64_MAX, INT64_MAX}}) {
