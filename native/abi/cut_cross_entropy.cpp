@@ -132,14 +132,12 @@ int64_t sequenceLength(const DLTensor* embeddings) {
   return embeddings->ndim >= 2 ? std::max<int64_t>(1, embeddings->shape[embeddings->ndim - 2]) : 1;
 }
 
-// Without targets there are only those outputs of forward that need none.
+// Without targets there is no loss: the other outputs, and gradients that come through them.
 void requireNoTargetsWanted(const Tensors& tensors) {
   for (const auto& [tensor, name] : {std::pair<const DLTensor*, const char*>{tensors.loss, "loss"},
                                      {tensors.target_log_probability, "target_log_probability"},
                                      {tensors.accuracy, "accuracy"},
-                                     {tensors.d_embeddings, "d_embeddings"},
-                                     {tensors.d_classifier, "d_classifier"},
-                                     {tensors.d_bias, "d_bias"}})
+                                     {tensors.grad_loss, "grad_loss"}})
     if (tensor)
       fail(FK_ERROR_INVALID_ARGUMENT, "targets: NULL, needs an array (or target_probabilities instead) beside %s", name);
 }

@@ -245,9 +245,9 @@ typedef struct {
 
 FK_API void fk_filter_report_init(fk_filter_report* report) FK_NOEXCEPT;
 
-/* The arrays of a call, all optional but the first two, NULL when absent; what needs a target needs
- * targets or target_probabilities. f32 unless something else is said. Vectors take
- * any stride, matrices need stride 1 along their last axis. [...] is the shape of targets; K is free. */
+/* The arrays of a call, all optional but the first two, NULL when absent; without targets and
+ * target_probabilities there is no loss, but the outputs and gradients that need none. f32 unless something else is said.
+ * Vectors take any stride, matrices need stride 1 along their last axis. [...] is the shape of targets; K is free. */
 typedef struct {
   uint32_t struct_size;
   uint32_t reserved;

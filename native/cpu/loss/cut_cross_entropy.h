@@ -61,6 +61,7 @@ struct CutCrossEntropyArguments {
   int64_t target(int64_t row) const { return targets[row + shift] - vocabularyOffset; }
   float classWeight(int64_t column) const { return classWeights ? classWeights[column] : 1.0f; }
   float rowWeight(int64_t row) const { return rowWeights ? rowWeights[row] : 1.0f; }
+  bool hasLoss() const { return targets || targetProbabilities; }
   bool filters() const { return filterEmbeddings > 0 || filterClassifier > 0; }
 };
 
