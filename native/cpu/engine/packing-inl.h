@@ -132,9 +132,14 @@ HWY_INLINE void transposeAlong(Depth along, const Operand& source, Range items, 
     for (; item + 4 <= items.end; item += 4) {
       const T *a = first + source.rowOffset(item), *b = first + source.rowOffset(item + 1);
       const T *c = first + source.rowOffset(item + 2), *e = first + source.rowOffset(item + 3);
+      // The rows after these, a cache line at a time: runs this short end before the hardware has learnt them.
+      const int64_t ahead = item + 8 <= items.end || !source.rowIds ? 4 * source.rowStride : 0;
+      constexpr int64_t kLine = 64 / sizeof(T);
       float* at = to + (item - items.begin);
       int64_t k = 0;
       for (; k + 4 <= depth.size(); k += 4, at += 4 * width) {
+        if (k % kLine == 0)
+          for (const T* row : {a, b, c, e}) prefetchAhead(row + k, ahead);
         const auto va = loadFloats(d4, a + k), vb = loadFloats(d4, b + k);
         const auto vc = loadFloats(d4, c + k), ve = loadFloats(d4, e + k);
         const auto lowAb = hn::InterleaveLower(d4, va, vb), lowCe = hn::InterleaveLower(d4, vc, ve);
@@ -192,10 +197,16 @@ Matrix<T> columnsOf(const Matrix<T>& m, int64_t first, int64_t count) {
   return {m.data + first * m.columnStride, m.rows, count, m.rowStride, m.columnStride};
 }
 
+// A few steps of depth at a time where items are adjacent in memory, so that it is read in runs as long as all panels.
 inline void packBroadcastPanels(const Operand& source, const BroadcastPanels& panels, float* packed) {
-  for (int64_t panel = 0; panel < panels.count; ++panel) {
-    const int64_t first = panel * panels.height, height = panels.heightOf(panel);
-    transpose(source, {first, first + height}, {0, source.columns}, height, packed + first * source.columns);
+  const bool itemsAdjacent = source.rowStride == 1 && !source.rowIds;
+  const int64_t step = itemsAdjacent ? 8 : std::max<int64_t>(1, source.columns);
+  for (int64_t k = 0; k < source.columns; k += step) {
+    const Range depth{k, std::min(k + step, source.columns)};
+    for (int64_t panel = 0; panel < panels.count; ++panel) {
+      const int64_t first = panel * panels.height, height = panels.heightOf(panel);
+      transpose(source, {first, first + height}, depth, height, packed + first * source.columns + k * height);
+    }
   }
 }
 
