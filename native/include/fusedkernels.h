@@ -346,7 +346,7 @@ FK_API fk_status fk_softmax_cross_entropy(fk_context* context, const fk_softmax_
 typedef struct {
   uint32_t struct_size;
   int32_t reduction; /* fk_reduction: FK_REDUCTION_MEAN */
-  float temperature; /* 1; finite, > 0 */
+  float temperature; /* 1; finite, FLT_MIN or more */
   int32_t reserved;  /* 0 */
 } fk_distillation_options;
 
@@ -370,10 +370,15 @@ typedef struct {
 
 FK_API void fk_distillation_tensors_init(fk_distillation_tensors* tensors) FK_NOEXCEPT;
 
+/* Loss and log-sum-exps. Gradients and grad_loss must be absent. */
 FK_API fk_status fk_distillation_forward(fk_context* context, const fk_distillation_options* options,
                                          const fk_distillation_tensors* tensors) FK_NOEXCEPT;
+
+/* The student's gradients from forward's log-sum-exps. loss must be absent. */
 FK_API fk_status fk_distillation_backward(fk_context* context, const fk_distillation_options* options,
                                           const fk_distillation_tensors* tensors) FK_NOEXCEPT;
+
+/* Bytes of workspace of both for these tensors (either pointer may be NULL); only the four matrices are looked at. */
 FK_API fk_status fk_distillation_workspace_size(fk_context* context, const fk_distillation_options* options,
                                                 const fk_distillation_tensors* tensors, uint64_t* forward_bytes,
                                                 uint64_t* backward_bytes) FK_NOEXCEPT;

@@ -67,6 +67,7 @@ class OperatorBuilder {
   std::vector<OperatorCall> all() {
     addGemm();
     addCutCrossEntropy();
+    addDistillation();
     addAttention();
     addSoftmaxCrossEntropy();
     addRmsNorm();
@@ -144,6 +145,52 @@ class OperatorBuilder {
             tensors.d_classifier = t[6];
             return fk_cut_cross_entropy_loss_and_gradient(context, &options, &tensors);
           });
+    }
+  }
+
+  void addDistillation() {
+    const auto [n, v, d] = sizes_;
+    const int64_t teacherDim = d + 1;
+    const std::vector<OperatorArgument> models = {input("student_embeddings", {n, d}), input("student_classifier", {v, d}),
+                                                  input("teacher_embeddings", {n, teacherDim}),
+                                                  input("teacher_classifier", {v, teacherDim}),
+                                                  optionalInput("row_weights", {n})};
+    for (const fk_reduction reduction : {FK_REDUCTION_MEAN, FK_REDUCTION_NONE}) {
+      fk_distillation_options options;
+      fk_distillation_options_init(&options);
+      options.reduction = reduction;
+      options.temperature = 2;
+      const int64_t losses = reduction == FK_REDUCTION_NONE ? n : 1;
+      const std::string suffix = reduction == FK_REDUCTION_NONE ? " none" : " mean";
+      const auto tensorsOf = [](DLTensor* const* t) {
+        fk_distillation_tensors tensors;
+        fk_distillation_tensors_init(&tensors);
+        tensors.student_embeddings = t[0], tensors.student_classifier = t[1];
+        tensors.teacher_embeddings = t[2], tensors.teacher_classifier = t[3];
+        tensors.row_weights = t[4];
+        return tensors;
+      };
+      std::vector<OperatorArgument> forward = models;
+      forward.push_back(output("loss", {losses}));
+      forward.push_back(optionalOutput("student_log_sum_exp", {n}));
+      forward.push_back(optionalOutput("teacher_log_sum_exp", {n}));
+      add("distillation_forward" + suffix, forward, [=](fk_context* context, DLTensor* const* t) {
+        fk_distillation_tensors tensors = tensorsOf(t);
+        tensors.loss = t[5], tensors.student_log_sum_exp = t[6], tensors.teacher_log_sum_exp = t[7];
+        return fk_distillation_forward(context, &options, &tensors);
+      });
+      std::vector<OperatorArgument> backward = models;
+      backward.push_back(input("student_log_sum_exp", {n}));
+      backward.push_back(input("teacher_log_sum_exp", {n}));
+      backward.push_back(optionalInput("grad_loss", {losses}));
+      backward.push_back(optionalOutput("d_student_embeddings", {n, d}));
+      backward.push_back(optionalOutput("d_student_classifier", {v, d}));
+      add("distillation_backward" + suffix, backward, [=](fk_context* context, DLTensor* const* t) {
+        fk_distillation_tensors tensors = tensorsOf(t);
+        tensors.student_log_sum_exp = t[5], tensors.teacher_log_sum_exp = t[6], tensors.grad_loss = t[7];
+        tensors.d_student_embeddings = t[8], tensors.d_student_classifier = t[9];
+        return fk_distillation_backward(context, &options, &tensors);
+      });
     }
   }
 

@@ -55,6 +55,14 @@ TEST(Options, SizesThatNoVersionHas) {
   }
 }
 
+TEST(Options, OtherStructsHaveTheSameRules) {
+  const auto readAsTensors = [](const Options* given) { return readStruct("tensors", given, initialise, kFirstSize); };
+  const Options older{kFirstSize, 10, 20}, tooSmall{7, 10, 20};
+  EXPECT_EQ(readAsTensors(&older).first, 10);
+  EXPECT_EQ(readAsTensors(&older).added, 2);
+  EXPECT_ERROR(readAsTensors(&tooSmall), FK_ERROR_INVALID_ARGUMENT, "tensors: struct_size is 7, needs 8 or more");
+}
+
 TEST(Options, Fields) {
   EXPECT_TRUE(readFlag(1, "causal"));
   EXPECT_FALSE(readFlag(0, "causal"));
