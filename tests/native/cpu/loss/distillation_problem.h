@@ -2,20 +2,13 @@
 #pragma once
 
 #include "cpu/loss/distillation.h"
+#include "low_precision.h"
 #include "oracles/distillation.h"
 #include "stored_matrix.h"
 #include "support.h"
 #include "tolerance.h"
 
 namespace fk::test {
-
-// Toward zero, below 2^-14 to zero: a number that 16 bits of the type hold.
-inline uint16_t truncatedBits(DataType type, float x) {
-  const uint32_t bits = bitsOf(x), magnitude = bits & 0x7fffffff;
-  if (type == DataType::kBfloat16) return static_cast<uint16_t>(bits >> 16);
-  const uint32_t rebased = magnitude < 113u << 23 ? 0 : (magnitude - (112u << 23)) >> 13;
-  return static_cast<uint16_t>((bits >> 16 & 0x8000) | rebased);
-}
 
 // A random matrix as the kernel gets it, in any of the types, and as the float matrix that the oracle sees.
 struct InputMatrix : StridedArray<float> {
@@ -24,7 +17,8 @@ struct InputMatrix : StridedArray<float> {
     fill([&] { return random.uniform(-range, range); });
     for (int64_t i = 0; type != DataType::kFloat32 && i < rows; ++i)
       for (int64_t j = 0; j < columns; ++j) {
-        stored(i, j) = truncatedBits(type, (*this)(i, j));
+        const double value = (*this)(i, j);
+        stored(i, j) = type == DataType::kBfloat16 ? BFloat16(value).bits : Half(value).bits;
         (*this)(i, j) = floatOfElement(type, stored(i, j));
       }
   }
