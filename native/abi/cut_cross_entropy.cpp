@@ -77,21 +77,6 @@ Call readOptionFields(const Options& options) {
   return call;
 }
 
-[[noreturn]] void failUnwanted(const char* name, const char* why) {
-  fail(FK_ERROR_INVALID_ARGUMENT, "%s: given, needs NULL %s", name, why);
-}
-
-void requireAbsent(const void* pointer, const char* name, const char* why) {
-  if (pointer) failUnwanted(name, why);
-}
-
-Tensors readTensors(const Tensors* given) {
-  requireNotNull(given, "tensors");
-  const Tensors tensors = readStruct("tensors", given, fk_cut_cross_entropy_tensors_init);
-  if (tensors.reserved != 0) fail(FK_ERROR_INVALID_ARGUMENT, "tensors: reserved is %u, needs 0", tensors.reserved);
-  return tensors;
-}
-
 // The classes of a shard, [offset, offset + V) of the whole vocabulary; all of it otherwise.
 void readShard(const Options& options, const Tensors& tensors, Call& call) {
   const int64_t classes = call.classes();
@@ -296,7 +281,7 @@ fk_status fk_cut_cross_entropy_forward(fk_context* context, const fk_cut_cross_e
   return guarded([&] {
     const ContextLock lock(context);
     const Options read = readOptions(options, fk_cut_cross_entropy_options_init);
-    const Tensors given = readTensors(tensors);
+    const Tensors given = readTensors(tensors, fk_cut_cross_entropy_tensors_init);
     requireNoGradients(given);
     Arguments arguments;
     Call call = readInputs(arguments, read, given);
@@ -311,7 +296,7 @@ fk_status fk_cut_cross_entropy_backward(fk_context* context, const fk_cut_cross_
   return guarded([&] {
     const ContextLock lock(context);
     const Options read = readOptions(options, fk_cut_cross_entropy_options_init);
-    const Tensors given = readTensors(tensors);
+    const Tensors given = readTensors(tensors, fk_cut_cross_entropy_tensors_init);
     const char* why = "in a backward call";
     requireAbsent(given.loss, "loss", why);
     requireAbsent(given.top_tokens, "top_tokens", why);
@@ -332,7 +317,7 @@ fk_status fk_cut_cross_entropy_loss_and_gradient(fk_context* context, const fk_c
   return guarded([&] {
     const ContextLock lock(context);
     const Options read = readOptions(options, fk_cut_cross_entropy_options_init);
-    const Tensors given = readTensors(tensors);
+    const Tensors given = readTensors(tensors, fk_cut_cross_entropy_tensors_init);
     if (read.vocabulary_size != 0)
       fk::fail(FK_ERROR_INVALID_ARGUMENT,
                "options: vocabulary_size is %lld, needs 0: a shard's gradients come from partial, merge and backward",
@@ -353,7 +338,7 @@ fk_status fk_cut_cross_entropy_partial(fk_context* context, const fk_cut_cross_e
   return guarded([&] {
     const ContextLock lock(context);
     const Options read = readOptions(options, fk_cut_cross_entropy_options_init);
-    const Tensors given = readTensors(tensors);
+    const Tensors given = readTensors(tensors, fk_cut_cross_entropy_tensors_init);
     requireNoGradients(given);
     const char* why = "in a partial call";
     for (const auto& [tensor, name] : {std::pair<const DLTensor*, const char*>{given.loss, "loss"},
@@ -398,7 +383,7 @@ fk_status fk_cut_cross_entropy_workspace_size(fk_context* context, const fk_cut_
   return guarded([&] {
     const ContextLock lock(context);
     const Options read = readOptions(options, fk_cut_cross_entropy_options_init);
-    const Tensors given = readTensors(tensors);
+    const Tensors given = readTensors(tensors, fk_cut_cross_entropy_tensors_init);
     Arguments arguments;
     Call call = readInputs(arguments, read, given);
     readUpstream(arguments, given, call);

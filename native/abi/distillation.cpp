@@ -49,17 +49,6 @@ Vector<float> readLogSumExp(Arguments& arguments, const char* name, const DLTens
   return {const_cast<float*>(vector.data), vector.size, vector.stride};
 }
 
-void requireAbsent(const DLTensor* tensor, const char* name, const char* pass) {
-  if (tensor) fail(FK_ERROR_INVALID_ARGUMENT, "%s: given, needs NULL in %s", name, pass);
-}
-
-fk_distillation_tensors readTensors(const fk_distillation_tensors* given) {
-  requireNotNull(given, "tensors");
-  const fk_distillation_tensors tensors = readStruct("tensors", given, fk_distillation_tensors_init);
-  if (tensors.reserved != 0) fail(FK_ERROR_INVALID_ARGUMENT, "tensors: reserved is %u, needs 0", tensors.reserved);
-  return tensors;
-}
-
 }  // namespace
 }  // namespace fk::abi
 
@@ -79,12 +68,12 @@ fk_status fk_distillation_forward(fk_context* context, const fk_distillation_opt
   return guarded([&] {
     const ContextLock lock(context);
     Arguments arguments;
-    const fk_distillation_tensors t = readTensors(tensors);
+    const fk_distillation_tensors t = readTensors(tensors, fk_distillation_tensors_init);
     fk::cpu::DistillationArguments call = readInputs(arguments, options, t);
     readRowWeights(arguments, call, t.row_weights);
-    requireAbsent(t.grad_loss, "grad_loss", "forward");
-    requireAbsent(t.d_student_embeddings, "d_student_embeddings", "forward");
-    requireAbsent(t.d_student_classifier, "d_student_classifier", "forward");
+    requireAbsent(t.grad_loss, "grad_loss", "in forward");
+    requireAbsent(t.d_student_embeddings, "d_student_embeddings", "in forward");
+    requireAbsent(t.d_student_classifier, "d_student_classifier", "in forward");
     call.loss = readLoss<float>(arguments, call.reduction, "loss", t.loss);
     if (t.student_log_sum_exp)
       call.studentLogSumExp = readLogSumExp<float>(arguments, "student_log_sum_exp", t.student_log_sum_exp);
@@ -100,10 +89,10 @@ fk_status fk_distillation_backward(fk_context* context, const fk_distillation_op
   return guarded([&] {
     const ContextLock lock(context);
     Arguments arguments;
-    const fk_distillation_tensors t = readTensors(tensors);
+    const fk_distillation_tensors t = readTensors(tensors, fk_distillation_tensors_init);
     fk::cpu::DistillationArguments call = readInputs(arguments, options, t);
     readRowWeights(arguments, call, t.row_weights);
-    requireAbsent(t.loss, "loss", "backward");
+    requireAbsent(t.loss, "loss", "in backward");
     call.studentLogSumExp = readLogSumExp<const float>(arguments, "student_log_sum_exp", t.student_log_sum_exp);
     call.teacherLogSumExp = readLogSumExp<const float>(arguments, "teacher_log_sum_exp", t.teacher_log_sum_exp);
     if (t.grad_loss) call.gradLoss = readLoss<const float>(arguments, call.reduction, "grad_loss", t.grad_loss);
@@ -122,7 +111,7 @@ fk_status fk_distillation_workspace_size(fk_context* context, const fk_distillat
   return guarded([&] {
     const ContextLock lock(context);
     Arguments arguments;
-    const fk_distillation_tensors t = readTensors(tensors);
+    const fk_distillation_tensors t = readTensors(tensors, fk_distillation_tensors_init);
     const fk::cpu::DistillationArguments call = readInputs(arguments, options, t);
     const fk::cpu::DistillationKernels& kernels = fk::cpu::distillationKernelsFor(lock->isa);
     if (forward_bytes) *forward_bytes = kernels.forwardBytes(call, lock->threads, lock->workspaceLimit);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "abi/boundary.h"
 #include "core/error.h"
 
 namespace fk::abi {
@@ -39,6 +40,24 @@ Options readOptions(const Options* given, void (*initialise)(Options*) noexcept,
   Options options;
   initialise(&options);
   return options;
+}
+
+// The struct of a call's arrays.
+template <class Tensors>
+Tensors readTensors(const Tensors* given, void (*initialise)(Tensors*) noexcept) {
+  requireNotNull(given, "tensors");
+  const Tensors tensors = readStruct("tensors", given, initialise);
+  if (tensors.reserved != 0) fail(FK_ERROR_INVALID_ARGUMENT, "tensors: reserved is %u, needs 0", tensors.reserved);
+  return tensors;
+}
+
+[[noreturn]] inline void failUnwanted(const char* name, const char* why) {
+  fail(FK_ERROR_INVALID_ARGUMENT, "%s: given, needs NULL %s", name, why);
+}
+
+// An array that the call would not look at is a mistake of the caller.
+inline void requireAbsent(const void* pointer, const char* name, const char* why) {
+  if (pointer) failUnwanted(name, why);
 }
 
 // For fields with the values 0 and 1.
