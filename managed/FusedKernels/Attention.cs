@@ -118,6 +118,6 @@ public static class Attention
             throw new ArgumentException(
                 $"logSumExp has {logSumExp.Length} elements; q is [{batch}, {queries}, {heads}, {q.Shape[3]}], which needs " +
                 $"[B, H, Sq] = [{batch}, {heads}, {queries}], {batch * queries * heads} elements.", nameof(logSumExp));
-        return tensors.AddContiguous(data, batch, heads, queries);
+        return tensors.AddStack(data, DLDataType.Float32, batch, heads, queries, rowStride: queries);
     }
 }

@@ -1,5 +1,7 @@
+using System.Runtime.InteropServices;
 using CommunityToolkit.HighPerformance;
 using FusedKernels.Interop;
+using Pass = FusedKernels.Interop.CutCrossEntropyCall.Pass;
 
 namespace FusedKernels;
 
@@ -8,14 +10,22 @@ namespace FusedKernels;
 /// Models", 2024.
 /// </summary>
 /// <remarks>
-/// <para>With <c>s[n, v] = embeddings[n] . classifier[v]</c>: <c>logSumExp[n] = log sum_v exp(s[n, v])</c> and
-/// <c>loss[n] = logSumExp[n] - s[n, targets[n]]</c>, in nats. The matrix s, [N, V], is never stored: a call takes O(N) memory
-/// beyond its arguments, and a workspace below the context's limit.</para>
-/// <para>All matrices are f32, and their rows may lie apart (slices). Outputs must not overlap inputs or each other. A NaN,
-/// or an infinity that the mathematics does not cancel, in a row makes that row's loss NaN; other rows keep theirs. The same
-/// inputs give the same bits, whatever the number of threads. Nothing is allocated on the managed heap.</para>
-/// <para>Every method throws <see cref="ArgumentException"/> when shapes do not match or outputs overlap,
-/// <see cref="ArgumentOutOfRangeException"/> when a target is neither in [0, V) nor the ignore index,
+/// <para>For row n and class v <c>x[n, v] = logitScale * (embeddings[n] . classifier[v] + bias[v])</c>,
+/// <c>z[n, v] = softcap * tanh(x[n, v] / softcap)</c> (or x without softcap), <c>logSumExp[n] = log sum_v exp(z[n, v])</c>,
+/// <c>p[n, v] = exp(z[n, v] - logSumExp[n])</c>. With <c>t[n]</c> the target probabilities, or 1 at the target, and
+/// <c>q[n] = (1 - labelSmoothing) * t[n] + labelSmoothing / V</c>:
+/// <c>crossEntropy[n] = sum_v classWeights[v] * q[n, v] * (logSumExp[n] - z[n, v])</c> and
+/// <c>loss[n] = rowWeights[n] * (crossEntropy[n] + zLoss * logSumExp[n]^2)</c>, in nats. With a
+/// <see cref="CutCrossEntropyOptions.LossShape"/> f of its own, <c>crossEntropy[n]</c> is
+/// <c>classWeights[y] * f(-log p[n, y])</c> for <c>y = targets[n]</c>. The mean is the sum of the losses divided by
+/// <c>sum_n rowWeights[n] * classWeights[targets[n]]</c> over the rows that are not ignored, or by the sum of their weights
+/// alone with target probabilities; it is 0 where that is 0.</para>
+/// <para>The matrix z, [N, V], is never stored: a call takes O(N) memory beyond its arguments, and a workspace below the
+/// context's limit. Ignored rows have loss 0, gradient 0 and 0 in every other result per row, whatever they hold. A NaN, or an
+/// infinity that the mathematics does not cancel, in a row makes that row's loss NaN; other rows keep theirs. The same inputs
+/// give the same bits, whatever the number of threads. Nothing is allocated on the managed heap.</para>
+/// <para>Every method throws <see cref="ArgumentException"/> when a required array is not set, shapes or options do not fit or
+/// outputs overlap, <see cref="ArgumentOutOfRangeException"/> when a target is neither in [0, V) nor the ignore index,
 /// <see cref="FusedKernelsException"/> when the workspace limit is too small or there is no memory,
 /// <see cref="InvalidOperationException"/> when another thread uses the context, <see cref="ObjectDisposedException"/> when
 /// it is disposed, and <see cref="OperationCanceledException"/> when the token is cancelled; outputs are then unspecified.
@@ -23,75 +33,125 @@ namespace FusedKernels;
 /// </remarks>
 public static class CutCrossEntropy
 {
+    /// <summary>Computes the loss and the other outputs that are set. Gradients must not be.</summary>
+    /// <param name="context">Where to run.</param>
+    /// <param name="tensors">The arrays.</param>
+    /// <param name="options">All settings.</param>
+    /// <param name="cancellationToken">Ends the call early.</param>
+    /// <returns>The loss, and the other numbers that are wanted.</returns>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public static CutCrossEntropyResult Forward(
+        FusedContext context, in CutCrossEntropyTensors tensors, CutCrossEntropyOptions options = default,
+        CancellationToken cancellationToken = default) =>
+        CutCrossEntropyCall.Run(Pass.Forward, context, tensors, options, cancellationToken);
+
+    /// <summary>Computes the gradients that are set, from the forward pass's log-sum-exp (and target log-probability and
+    /// entropy, where the options ask for them). Other outputs must not be set.</summary>
+    /// <param name="context">Where to run.</param>
+    /// <param name="tensors">The arrays.</param>
+    /// <param name="options">All settings, as in the forward pass.</param>
+    /// <param name="cancellationToken">Ends the call early.</param>
+    /// <returns>The numbers that are wanted; no loss.</returns>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public static CutCrossEntropyResult Backward(
+        FusedContext context, in CutCrossEntropyTensors tensors, CutCrossEntropyOptions options = default,
+        CancellationToken cancellationToken = default) =>
+        CutCrossEntropyCall.Run(Pass.Backward, context, tensors, options, cancellationToken);
+
+    /// <summary>Computes the loss, the other outputs and the gradients that are set in one call, which saves a pass over the
+    /// scores.</summary>
+    /// <param name="context">Where to run.</param>
+    /// <param name="tensors">The arrays.</param>
+    /// <param name="options">All settings.</param>
+    /// <param name="cancellationToken">Ends the call early.</param>
+    /// <returns>The loss, and the other numbers that are wanted.</returns>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public static CutCrossEntropyResult LossAndGradient(
+        FusedContext context, in CutCrossEntropyTensors tensors, CutCrossEntropyOptions options = default,
+        CancellationToken cancellationToken = default) =>
+        CutCrossEntropyCall.Run(Pass.LossAndGradient, context, tensors, options, cancellationToken);
+
+    /// <summary>
+    /// Computes what a shard of the vocabulary contributes to each row's loss, for <see cref="Merge"/>. The shard's place is in
+    /// <see cref="CutCrossEntropyOptions.VocabularyOffset"/> and <see cref="CutCrossEntropyOptions.VocabularySize"/>.
+    /// </summary>
+    /// <param name="context">Where to run.</param>
+    /// <param name="tensors">The inputs: the shard's rows of the classifier, of the bias and of the class weights. Outputs and
+    /// gradients must not be set.</param>
+    /// <param name="maximum">[N], written: the row's largest logit; negative infinity at ignored rows.</param>
+    /// <param name="sum">[N], written: the sum of exp(logit - maximum); 0 at ignored rows.</param>
+    /// <param name="target">[N], written: the target's logit; 0 where another shard holds it, and at ignored rows.</param>
+    /// <param name="options">All settings.</param>
+    /// <param name="cancellationToken">Ends the call early.</param>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public static void Partial(
+        FusedContext context, in CutCrossEntropyTensors tensors, Span<float> maximum, Span<float> sum, Span<float> target,
+        CutCrossEntropyOptions options = default, CancellationToken cancellationToken = default) =>
+        CutCrossEntropyCall.Run(Pass.Partial, context, tensors, options, cancellationToken, new(maximum, sum, target));
+
+    /// <summary>
+    /// Merges the shards' <see cref="Partial"/>s into what every shard's backward pass needs. A row's loss is minus its
+    /// <paramref name="targetLogProbability"/>; the sum of the shards' dEmbeddings (and dLogitScale) is the whole's.
+    /// </summary>
+    /// <param name="context">Where to run.</param>
+    /// <param name="maximum">[S, N], a row for each shard.</param>
+    /// <param name="sum">[S, N].</param>
+    /// <param name="target">[S, N].</param>
+    /// <param name="logSumExp">[N], written; 0 at ignored rows.</param>
+    /// <param name="targetLogProbability">[N], written; empty: not wanted.</param>
+    /// <exception cref="ArgumentException">Shapes do not match, or outputs overlap.</exception>
+    public static unsafe void Merge(
+        FusedContext context, ReadOnlySpan2D<float> maximum, ReadOnlySpan2D<float> sum, ReadOnlySpan2D<float> target,
+        Span<float> logSumExp, Span<float> targetLogProbability = default)
+    {
+        const int Capacity = 3 * TensorBuilder.Matrix + 2 * TensorBuilder.Vector;
+        long* dimensions = stackalloc long[Capacity];
+        TensorBuilder tensors = new(dimensions, Capacity);
+        fixed (float* maximumData = maximum, sumData = sum, targetData = target)
+        fixed (float* logSumExpData = logSumExp, targetLogProbabilityData = targetLogProbability)
+        {
+            DLTensor maximumTensor = tensors.AddMatrix(maximumData, maximum);
+            DLTensor sumTensor = tensors.AddMatrix(sumData, sum);
+            DLTensor targetTensor = tensors.AddMatrix(targetData, target);
+            DLTensor logSumExpTensor = tensors.AddVector(logSumExpData, logSumExp.Length);
+            DLTensor targetLogProbabilityTensor = tensors.AddVector(targetLogProbabilityData, targetLogProbability.Length);
+            FusedKernelsInterop.CutCrossEntropyMerge(
+                context, &maximumTensor, &sumTensor, &targetTensor, &logSumExpTensor,
+                targetLogProbability.IsEmpty ? null : &targetLogProbabilityTensor);
+        }
+    }
+
     /// <summary>Computes the loss.</summary>
     /// <param name="context">Where to run.</param>
     /// <param name="embeddings">[N, D].</param>
     /// <param name="classifier">[V, D].</param>
     /// <param name="targets">[N], each in [0, V) or the ignore index.</param>
-    /// <param name="options">Reduction and ignore index.</param>
+    /// <param name="options">All settings; the reduction is Mean or Sum.</param>
     /// <param name="logSumExp">[N], written for the backward pass; empty: not wanted.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
     /// <returns>The mean or the sum of the rows' losses, in nats.</returns>
-    /// <exception cref="ArgumentException">Shapes do not match, outputs overlap, or the reduction is None.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static float Forward(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<int> targets,
-        CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default,
+        FusedContext context, ReadOnlyMatrix embeddings, ReadOnlyMatrix classifier, ReadOnlyIndices targets,
+        CutCrossEntropyOptions options = default, Span<float> logSumExp = default,
         CancellationToken cancellationToken = default) =>
-        ReducedForward(context, embeddings, classifier, targets, options, logSumExp, cancellationToken);
-
-    /// <inheritdoc cref="Forward(FusedContext, ReadOnlySpan2D{float}, ReadOnlySpan2D{float}, ReadOnlySpan{int}, CutCrossEntropyOptions, Span{float}, CancellationToken)"/>
-    public static float Forward(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<long> targets,
-        CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default,
-        CancellationToken cancellationToken = default) =>
-        ReducedForward(context, embeddings, classifier, targets, options, logSumExp, cancellationToken);
-
-    /// <summary>Computes the loss of each row (reduction none).</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="embeddings">[N, D].</param>
-    /// <param name="classifier">[V, D].</param>
-    /// <param name="targets">[N], each in [0, V) or the ignore index.</param>
-    /// <param name="losses">[N], written: the rows' losses in nats, 0 at ignored rows.</param>
-    /// <param name="options">The ignore index.</param>
-    /// <param name="logSumExp">[N], written for the backward pass; empty: not wanted.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    /// <exception cref="ArgumentException">Shapes do not match, or outputs overlap.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
-    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
-    public static void ForwardPerRow(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<int> targets,
-        Span<float> losses,
-        CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default,
-        CancellationToken cancellationToken = default) =>
-        RunForward(context, embeddings, classifier, targets, losses, options with { Reduction = LossReduction.None }, logSumExp,
-            cancellationToken);
-
-    /// <inheritdoc cref="ForwardPerRow(FusedContext, ReadOnlySpan2D{float}, ReadOnlySpan2D{float}, ReadOnlySpan{int}, Span{float}, CutCrossEntropyOptions, Span{float}, CancellationToken)"/>
-    public static void ForwardPerRow(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<long> targets,
-        Span<float> losses,
-        CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default,
-        CancellationToken cancellationToken = default) =>
-        RunForward(context, embeddings, classifier, targets, losses, options with { Reduction = LossReduction.None }, logSumExp,
-            cancellationToken);
+        Forward(
+            context,
+            new CutCrossEntropyTensors
+            {
+                Embeddings = embeddings, Classifier = classifier, Targets = targets, LogSumExp = logSumExp,
+            },
+            options, cancellationToken).Loss;
 
     /// <summary>Computes the gradients of the loss, from the log-sum-exp of the forward pass.</summary>
     /// <param name="context">Where to run.</param>
@@ -101,83 +161,26 @@ public static class CutCrossEntropy
     /// <param name="logSumExp">[N], what the forward pass wrote for the same arguments.</param>
     /// <param name="dEmbeddings">[N, D], overwritten; empty: not wanted.</param>
     /// <param name="dClassifier">[V, D], overwritten; empty: not wanted (a frozen head).</param>
-    /// <param name="options">Reduction and ignore index, as in the forward pass.</param>
+    /// <param name="options">All settings, as in the forward pass.</param>
     /// <param name="gradLoss">The gradient that arrives at the loss.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
-    /// <exception cref="ArgumentException">Shapes do not match, outputs overlap, or the reduction is None.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static void Backward(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<int> targets,
-        ReadOnlySpan<float> logSumExp,
-        Span2D<float> dEmbeddings,
-        Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default,
-        float gradLoss = 1,
-        CancellationToken cancellationToken = default) =>
-        ReducedBackward(context, embeddings, classifier, targets, logSumExp, dEmbeddings, dClassifier, options, gradLoss,
-            cancellationToken);
-
-    /// <inheritdoc cref="Backward(FusedContext, ReadOnlySpan2D{float}, ReadOnlySpan2D{float}, ReadOnlySpan{int}, ReadOnlySpan{float}, Span2D{float}, Span2D{float}, CutCrossEntropyOptions, float, CancellationToken)"/>
-    public static void Backward(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<long> targets,
-        ReadOnlySpan<float> logSumExp,
-        Span2D<float> dEmbeddings,
-        Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default,
-        float gradLoss = 1,
-        CancellationToken cancellationToken = default) =>
-        ReducedBackward(context, embeddings, classifier, targets, logSumExp, dEmbeddings, dClassifier, options, gradLoss,
-            cancellationToken);
-
-    /// <summary>Computes the gradients for losses that were kept per row (reduction none).</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="embeddings">[N, D].</param>
-    /// <param name="classifier">[V, D].</param>
-    /// <param name="targets">[N], each in [0, V) or the ignore index.</param>
-    /// <param name="logSumExp">[N], what the forward pass wrote for the same arguments.</param>
-    /// <param name="gradLosses">[N], the gradient that arrives at each row's loss.</param>
-    /// <param name="dEmbeddings">[N, D], overwritten; empty: not wanted.</param>
-    /// <param name="dClassifier">[V, D], overwritten; empty: not wanted (a frozen head).</param>
-    /// <param name="options">The ignore index, as in the forward pass.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    /// <exception cref="ArgumentException">Shapes do not match, or outputs overlap.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
-    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
-    public static void BackwardPerRow(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<int> targets,
-        ReadOnlySpan<float> logSumExp,
-        ReadOnlySpan<float> gradLosses,
-        Span2D<float> dEmbeddings,
-        Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default,
-        CancellationToken cancellationToken = default) =>
-        RunBackward(context, embeddings, classifier, targets, logSumExp, gradLosses, dEmbeddings, dClassifier,
-            options with { Reduction = LossReduction.None }, cancellationToken);
-
-    /// <inheritdoc cref="BackwardPerRow(FusedContext, ReadOnlySpan2D{float}, ReadOnlySpan2D{float}, ReadOnlySpan{int}, ReadOnlySpan{float}, ReadOnlySpan{float}, Span2D{float}, Span2D{float}, CutCrossEntropyOptions, CancellationToken)"/>
-    public static void BackwardPerRow(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<long> targets,
-        ReadOnlySpan<float> logSumExp,
-        ReadOnlySpan<float> gradLosses,
-        Span2D<float> dEmbeddings,
-        Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default,
-        CancellationToken cancellationToken = default) =>
-        RunBackward(context, embeddings, classifier, targets, logSumExp, gradLosses, dEmbeddings, dClassifier,
-            options with { Reduction = LossReduction.None }, cancellationToken);
+        FusedContext context, ReadOnlyMatrix embeddings, ReadOnlyMatrix classifier, ReadOnlyIndices targets,
+        ReadOnlySpan<float> logSumExp, Span2D<float> dEmbeddings, Span2D<float> dClassifier,
+        CutCrossEntropyOptions options = default, float gradLoss = 1, CancellationToken cancellationToken = default) =>
+        Backward(
+            context,
+            new CutCrossEntropyTensors
+            {
+                Embeddings = embeddings, Classifier = classifier, Targets = targets,
+                // The backward pass only reads it.
+                LogSumExp = MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(logSumExp), logSumExp.Length),
+                DEmbeddings = dEmbeddings, DClassifier = dClassifier, GradLoss = gradLoss,
+            },
+            options, cancellationToken);
 
     /// <summary>Computes the loss and its gradients in one call, which saves a pass over the scores.</summary>
     /// <param name="context">Where to run.</param>
@@ -186,137 +189,23 @@ public static class CutCrossEntropy
     /// <param name="targets">[N], each in [0, V) or the ignore index.</param>
     /// <param name="dEmbeddings">[N, D], overwritten; empty: not wanted.</param>
     /// <param name="dClassifier">[V, D], overwritten; empty: not wanted (a frozen head).</param>
-    /// <param name="options">Reduction, ignore index and schedule.</param>
+    /// <param name="options">All settings; the reduction is Mean or Sum.</param>
     /// <param name="logSumExp">[N], written; empty: not wanted.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
     /// <returns>The mean or the sum of the rows' losses, in nats.</returns>
-    /// <exception cref="ArgumentException">Shapes do not match, outputs overlap, or the reduction is None.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static float LossAndGradient(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<int> targets,
-        Span2D<float> dEmbeddings,
-        Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default,
-        CancellationToken cancellationToken = default) =>
-        RunLossAndGradient(context, embeddings, classifier, targets, dEmbeddings, dClassifier, options, logSumExp,
-            cancellationToken);
-
-    /// <inheritdoc cref="LossAndGradient(FusedContext, ReadOnlySpan2D{float}, ReadOnlySpan2D{float}, ReadOnlySpan{int}, Span2D{float}, Span2D{float}, CutCrossEntropyOptions, Span{float}, CancellationToken)"/>
-    public static float LossAndGradient(
-        FusedContext context,
-        ReadOnlySpan2D<float> embeddings,
-        ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<long> targets,
-        Span2D<float> dEmbeddings,
-        Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default,
-        CancellationToken cancellationToken = default) =>
-        RunLossAndGradient(context, embeddings, classifier, targets, dEmbeddings, dClassifier, options, logSumExp,
-            cancellationToken);
-
-    private static float ReducedForward<TIndex>(
-        FusedContext context, ReadOnlySpan2D<float> embeddings, ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<TIndex> targets, CutCrossEntropyOptions options, Span<float> logSumExp,
-        CancellationToken cancellationToken) where TIndex : unmanaged
-    {
-        options.RefuseReductionNone();
-        float loss = 0;
-        RunForward(context, embeddings, classifier, targets, new Span<float>(ref loss), options, logSumExp, cancellationToken);
-        return loss;
-    }
-
-    private static void ReducedBackward<TIndex>(
-        FusedContext context, ReadOnlySpan2D<float> embeddings, ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<TIndex> targets, ReadOnlySpan<float> logSumExp, Span2D<float> dEmbeddings, Span2D<float> dClassifier,
-        CutCrossEntropyOptions options, float gradLoss, CancellationToken cancellationToken) where TIndex : unmanaged
-    {
-        options.RefuseReductionNone();
-        RunBackward(context, embeddings, classifier, targets, logSumExp, new ReadOnlySpan<float>(in gradLoss), dEmbeddings,
-            dClassifier, options, cancellationToken);
-    }
-
-    private static unsafe void RunForward<TIndex>(
-        FusedContext context, ReadOnlySpan2D<float> embeddings, ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<TIndex> targets, Span<float> losses, CutCrossEntropyOptions options, Span<float> logSumExp,
-        CancellationToken cancellationToken) where TIndex : unmanaged
-    {
-        const int Capacity = 2 * TensorBuilder.Matrix + 3 * TensorBuilder.Vector;
-        long* dimensions = stackalloc long[Capacity];
-        TensorBuilder tensors = new(dimensions, Capacity);
-        fixed (float* embeddingsData = embeddings, classifierData = classifier, lossesData = losses, logSumExpData = logSumExp)
-        fixed (TIndex* targetsData = targets)
-        {
-            DLTensor embeddingsTensor = tensors.AddMatrix(embeddingsData, embeddings);
-            DLTensor classifierTensor = tensors.AddMatrix(classifierData, classifier);
-            DLTensor targetsTensor = tensors.AddVector(targetsData, targets.Length);
-            DLTensor lossesTensor = tensors.AddVector(lossesData, losses.Length);
-            DLTensor logSumExpTensor = tensors.AddVector(logSumExpData, logSumExp.Length);
-            FusedKernelsInterop.CutCrossEntropyForward(
-                context, &embeddingsTensor, &classifierTensor, &targetsTensor, &lossesTensor,
-                logSumExp.IsEmpty ? null : &logSumExpTensor, options, cancellationToken);
-        }
-    }
-
-    private static unsafe void RunBackward<TIndex>(
-        FusedContext context, ReadOnlySpan2D<float> embeddings, ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<TIndex> targets, ReadOnlySpan<float> logSumExp, ReadOnlySpan<float> gradLosses,
-        Span2D<float> dEmbeddings, Span2D<float> dClassifier, CutCrossEntropyOptions options,
-        CancellationToken cancellationToken) where TIndex : unmanaged
-    {
-        const int Capacity = 4 * TensorBuilder.Matrix + 3 * TensorBuilder.Vector;
-        long* dimensions = stackalloc long[Capacity];
-        TensorBuilder tensors = new(dimensions, Capacity);
-        fixed (float* embeddingsData = embeddings, classifierData = classifier)
-        fixed (float* logSumExpData = logSumExp, gradLossesData = gradLosses)
-        fixed (float* dEmbeddingsData = dEmbeddings, dClassifierData = dClassifier)
-        fixed (TIndex* targetsData = targets)
-        {
-            DLTensor embeddingsTensor = tensors.AddMatrix(embeddingsData, embeddings);
-            DLTensor classifierTensor = tensors.AddMatrix(classifierData, classifier);
-            DLTensor targetsTensor = tensors.AddVector(targetsData, targets.Length);
-            DLTensor logSumExpTensor = tensors.AddVector(logSumExpData, logSumExp.Length);
-            DLTensor gradLossesTensor = tensors.AddVector(gradLossesData, gradLosses.Length);
-            DLTensor dEmbeddingsTensor = tensors.AddMatrix(dEmbeddingsData, dEmbeddings);
-            DLTensor dClassifierTensor = tensors.AddMatrix(dClassifierData, dClassifier);
-            FusedKernelsInterop.CutCrossEntropyBackward(
-                context, &embeddingsTensor, &classifierTensor, &targetsTensor, &logSumExpTensor, &gradLossesTensor,
-                dEmbeddings.IsEmpty ? null : &dEmbeddingsTensor, dClassifier.IsEmpty ? null : &dClassifierTensor, options,
-                cancellationToken);
-        }
-    }
-
-    private static unsafe float RunLossAndGradient<TIndex>(
-        FusedContext context, ReadOnlySpan2D<float> embeddings, ReadOnlySpan2D<float> classifier,
-        ReadOnlySpan<TIndex> targets, Span2D<float> dEmbeddings, Span2D<float> dClassifier, CutCrossEntropyOptions options,
-        Span<float> logSumExp, CancellationToken cancellationToken) where TIndex : unmanaged
-    {
-        options.RefuseReductionNone();
-        const int Capacity = 4 * TensorBuilder.Matrix + 3 * TensorBuilder.Vector;
-        long* dimensions = stackalloc long[Capacity];
-        TensorBuilder tensors = new(dimensions, Capacity);
-        float loss = 0;
-        fixed (float* embeddingsData = embeddings, classifierData = classifier, logSumExpData = logSumExp)
-        fixed (float* dEmbeddingsData = dEmbeddings, dClassifierData = dClassifier)
-        fixed (TIndex* targetsData = targets)
-        {
-            DLTensor embeddingsTensor = tensors.AddMatrix(embeddingsData, embeddings);
-            DLTensor classifierTensor = tensors.AddMatrix(classifierData, classifier);
-            DLTensor targetsTensor = tensors.AddVector(targetsData, targets.Length);
-            DLTensor lossTensor = tensors.AddVector(&loss, 1);
-            DLTensor logSumExpTensor = tensors.AddVector(logSumExpData, logSumExp.Length);
-            DLTensor dEmbeddingsTensor = tensors.AddMatrix(dEmbeddingsData, dEmbeddings);
-            DLTensor dClassifierTensor = tensors.AddMatrix(dClassifierData, dClassifier);
-            FusedKernelsInterop.CutCrossEntropyLossAndGradient(
-                context, &embeddingsTensor, &classifierTensor, &targetsTensor, &lossTensor,
-                logSumExp.IsEmpty ? null : &logSumExpTensor, dEmbeddings.IsEmpty ? null : &dEmbeddingsTensor,
-                dClassifier.IsEmpty ? null : &dClassifierTensor, options, cancellationToken);
-        }
-        return loss;
-    }
+        FusedContext context, ReadOnlyMatrix embeddings, ReadOnlyMatrix classifier, ReadOnlyIndices targets,
+        Span2D<float> dEmbeddings, Span2D<float> dClassifier, CutCrossEntropyOptions options = default,
+        Span<float> logSumExp = default, CancellationToken cancellationToken = default) =>
+        LossAndGradient(
+            context,
+            new CutCrossEntropyTensors
+            {
+                Embeddings = embeddings, Classifier = classifier, Targets = targets, LogSumExp = logSumExp,
+                DEmbeddings = dEmbeddings, DClassifier = dClassifier,
+            },
+            options, cancellationToken).Loss;
 }

@@ -1,7 +1,6 @@
 namespace FusedKernels;
 
-/// <summary>How <see cref="CutCrossEntropy.LossAndGradient(FusedContext, CommunityToolkit.HighPerformance.ReadOnlySpan2D{float}, CommunityToolkit.HighPerformance.ReadOnlySpan2D{float}, ReadOnlySpan{int}, CommunityToolkit.HighPerformance.Span2D{float}, CommunityToolkit.HighPerformance.Span2D{float}, CutCrossEntropyOptions, Span{float}, CancellationToken)"/>
-/// trades memory for time.</summary>
+/// <summary>How the loss with its gradient of <see cref="CutCrossEntropy"/> trades memory for time.</summary>
 public enum LossSchedule
 {
     /// <summary>Fused where the workspace limit lets its score panel be tall enough, recompute otherwise.</summary>

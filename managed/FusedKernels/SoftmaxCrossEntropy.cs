@@ -13,35 +13,26 @@ public static class SoftmaxCrossEntropy
     /// <param name="context">Where to run.</param>
     /// <param name="logits">[N, V], f32; replaced by the gradient, zeros at ignored rows.</param>
     /// <param name="targets">[N], each in [0, V) or the ignore index.</param>
-    /// <param name="options">Reduction and ignore index; the schedule is not looked at.</param>
+    /// <param name="options">Reduction and ignore index.</param>
     /// <returns>The mean or the sum of the rows' losses, in nats.</returns>
     /// <exception cref="ArgumentException">Shapes do not match, or the reduction is None.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is out of range; the message names the row.</exception>
     /// <exception cref="InvalidOperationException">Another thread uses <paramref name="context"/>.</exception>
     /// <exception cref="ObjectDisposedException"><paramref name="context"/> is disposed.</exception>
-    public static float LossAndGradient(
-        FusedContext context, Span2D<float> logits, ReadOnlySpan<int> targets, CutCrossEntropyOptions options = default) =>
-        Run(context, logits, targets, options);
-
-    /// <inheritdoc cref="LossAndGradient(FusedContext, Span2D{float}, ReadOnlySpan{int}, CutCrossEntropyOptions)"/>
-    public static float LossAndGradient(
-        FusedContext context, Span2D<float> logits, ReadOnlySpan<long> targets, CutCrossEntropyOptions options = default) =>
-        Run(context, logits, targets, options);
-
-    private static unsafe float Run<TIndex>(
-        FusedContext context, Span2D<float> logits, ReadOnlySpan<TIndex> targets, CutCrossEntropyOptions options)
-        where TIndex : unmanaged
+    public static unsafe float LossAndGradient(
+        FusedContext context, Span2D<float> logits, ReadOnlyIndices targets, SoftmaxCrossEntropyOptions options = default)
     {
-        options.RefuseReductionNone();
+        if (options.Reduction == LossReduction.None)
+            throw new ArgumentException("options.Reduction is None, but this method returns one number: use Mean or Sum.");
         const int Capacity = TensorBuilder.Matrix + 2 * TensorBuilder.Vector;
         long* dimensions = stackalloc long[Capacity];
         TensorBuilder tensors = new(dimensions, Capacity);
         float loss = 0;
         fixed (float* logitsData = logits)
-        fixed (TIndex* targetsData = targets)
+        fixed (byte* targetsData = targets)
         {
             DLTensor logitsTensor = tensors.AddMatrix(logitsData, logits);
-            DLTensor targetsTensor = tensors.AddVector(targetsData, targets.Length);
+            DLTensor targetsTensor = tensors.AddVector(targetsData, targets.DataType, targets.Length);
             DLTensor lossTensor = tensors.AddVector(&loss, 1);
             FusedKernelsInterop.SoftmaxCrossEntropy(context, &logitsTensor, &targetsTensor, &lossTensor, options);
         }

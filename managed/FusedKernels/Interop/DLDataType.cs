@@ -12,6 +12,12 @@ public readonly record struct DLDataType(DLDataTypeCode Code, byte Bits, ushort 
     /// <summary>The type of a <see cref="float"/>.</summary>
     public static DLDataType Float32 => new(DLDataTypeCode.Float, 32, 1);
 
+    /// <summary>The type of a <see cref="FusedKernels.BFloat16"/>.</summary>
+    public static DLDataType BFloat16 => new(DLDataTypeCode.BFloat, 16, 1);
+
+    /// <summary>The type of a <see cref="Half"/>.</summary>
+    public static DLDataType Float16 => new(DLDataTypeCode.Float, 16, 1);
+
     /// <summary>The type of an <see cref="int"/>.</summary>
     public static DLDataType Int32 => new(DLDataTypeCode.Int, 32, 1);
 
@@ -21,6 +27,8 @@ public readonly record struct DLDataType(DLDataTypeCode Code, byte Bits, ushort 
     /// <summary>The type that describes a C# element type. The comparisons are constants to the JIT.</summary>
     internal static DLDataType Of<T>() where T : unmanaged =>
         typeof(T) == typeof(float) ? Float32
+        : typeof(T) == typeof(FusedKernels.BFloat16) ? BFloat16
+        : typeof(T) == typeof(Half) ? Float16
         : typeof(T) == typeof(int) ? Int32
         : typeof(T) == typeof(long) ? Int64
         : throw new NotSupportedException($"{typeof(T)} has no DLPack element type here.");

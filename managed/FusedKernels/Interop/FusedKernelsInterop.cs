@@ -9,7 +9,7 @@ namespace FusedKernels.Interop;
 /// returns; <c>byte_offset</c>, strides and null pointers mean what <c>fusedkernels.h</c> says. Only a valid description of
 /// live memory is safe here: the library checks shapes, strides and element types, but cannot check addresses.
 /// </remarks>
-public static unsafe class FusedKernelsInterop
+public static unsafe partial class FusedKernelsInterop
 {
     /// <summary><see cref="FusedKernels.Gemm.Multiply"/> on raw tensors. Any matrix but c may also have stride 1 along its
     /// first axis.</summary>
@@ -43,100 +43,6 @@ public static unsafe class FusedKernelsInterop
         using var call = new NativeCall(context);
         call.ThrowIfFailed(NativeMethods.fk_gemm_workspace_size(call.Context, &native, a, b, c, &bytes));
         return (long)bytes;
-    }
-
-    /// <summary><see cref="CutCrossEntropy"/>'s forward pass on raw tensors.</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="embeddings">[..., D], f32.</param>
-    /// <param name="classifier">[V, D], f32.</param>
-    /// <param name="targets">[...], int32 or int64.</param>
-    /// <param name="loss">One f32 element for mean and sum, [...] for none; written.</param>
-    /// <param name="logSumExp">[...], f32, written; or null.</param>
-    /// <param name="options">Reduction and ignore index.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    public static void CutCrossEntropyForward(
-        FusedContext context, DLTensor* embeddings, DLTensor* classifier, DLTensor* targets, DLTensor* loss,
-        DLTensor* logSumExp = null, CutCrossEntropyOptions options = default, CancellationToken cancellationToken = default)
-    {
-        NativeCutCrossEntropyOptions native = options.ToNative();
-        using var call = new NativeCall(context, cancellationToken);
-        call.ThrowIfFailed(NativeMethods.fk_cut_cross_entropy_forward(
-            call.Context, &native, embeddings, classifier, targets, loss, logSumExp));
-    }
-
-    /// <summary><see cref="CutCrossEntropy"/>'s backward pass on raw tensors.</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="embeddings">[..., D], f32.</param>
-    /// <param name="classifier">[V, D], f32.</param>
-    /// <param name="targets">[...], int32 or int64.</param>
-    /// <param name="logSumExp">[...], what the forward pass wrote.</param>
-    /// <param name="gradLoss">Shaped like the loss, f32; null means 1.</param>
-    /// <param name="dEmbeddings">[..., D], written; or null.</param>
-    /// <param name="dClassifier">[V, D], written; or null.</param>
-    /// <param name="options">Reduction and ignore index.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    public static void CutCrossEntropyBackward(
-        FusedContext context, DLTensor* embeddings, DLTensor* classifier, DLTensor* targets, DLTensor* logSumExp,
-        DLTensor* gradLoss, DLTensor* dEmbeddings, DLTensor* dClassifier, CutCrossEntropyOptions options = default,
-        CancellationToken cancellationToken = default)
-    {
-        NativeCutCrossEntropyOptions native = options.ToNative();
-        using var call = new NativeCall(context, cancellationToken);
-        call.ThrowIfFailed(NativeMethods.fk_cut_cross_entropy_backward(
-            call.Context, &native, embeddings, classifier, targets, logSumExp, gradLoss, dEmbeddings, dClassifier));
-    }
-
-    /// <summary><see cref="CutCrossEntropy"/>'s loss with its gradient on raw tensors.</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="embeddings">[..., D], f32.</param>
-    /// <param name="classifier">[V, D], f32.</param>
-    /// <param name="targets">[...], int32 or int64.</param>
-    /// <param name="loss">One f32 element for mean and sum, [...] for none; written.</param>
-    /// <param name="logSumExp">[...], f32, written; or null.</param>
-    /// <param name="dEmbeddings">[..., D], written; or null.</param>
-    /// <param name="dClassifier">[V, D], written; or null.</param>
-    /// <param name="options">Reduction, ignore index and schedule.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    public static void CutCrossEntropyLossAndGradient(
-        FusedContext context, DLTensor* embeddings, DLTensor* classifier, DLTensor* targets, DLTensor* loss,
-        DLTensor* logSumExp, DLTensor* dEmbeddings, DLTensor* dClassifier, CutCrossEntropyOptions options = default,
-        CancellationToken cancellationToken = default)
-    {
-        NativeCutCrossEntropyOptions native = options.ToNative();
-        using var call = new NativeCall(context, cancellationToken);
-        call.ThrowIfFailed(NativeMethods.fk_cut_cross_entropy_loss_and_gradient(
-            call.Context, &native, embeddings, classifier, targets, loss, logSumExp, dEmbeddings, dClassifier));
-    }
-
-    /// <summary>Bytes of workspace that <see cref="CutCrossEntropy"/>'s three passes take for these arguments.</summary>
-    /// <param name="context">Where they would run.</param>
-    /// <param name="embeddings">[..., D], f32.</param>
-    /// <param name="classifier">[V, D], f32.</param>
-    /// <param name="options">Reduction, ignore index and schedule.</param>
-    /// <returns>Bytes of each pass.</returns>
-    public static (long Forward, long Backward, long LossAndGradient) CutCrossEntropyWorkspaceSize(
-        FusedContext context, DLTensor* embeddings, DLTensor* classifier, CutCrossEntropyOptions options = default)
-    {
-        NativeCutCrossEntropyOptions native = options.ToNative();
-        ulong forward, backward, lossAndGradient;
-        using var call = new NativeCall(context);
-        call.ThrowIfFailed(NativeMethods.fk_cut_cross_entropy_workspace_size(
-            call.Context, &native, embeddings, classifier, &forward, &backward, &lossAndGradient));
-        return ((long)forward, (long)backward, (long)lossAndGradient);
-    }
-
-    /// <summary><see cref="FusedKernels.SoftmaxCrossEntropy"/> on raw tensors.</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="logits">[..., V], f32; replaced by the gradient.</param>
-    /// <param name="targets">[...], int32 or int64.</param>
-    /// <param name="loss">One f32 element for mean and sum, [...] for none; written.</param>
-    /// <param name="options">Reduction and ignore index.</param>
-    public static void SoftmaxCrossEntropy(
-        FusedContext context, DLTensor* logits, DLTensor* targets, DLTensor* loss, CutCrossEntropyOptions options = default)
-    {
-        NativeCutCrossEntropyOptions native = options.ToNative();
-        using var call = new NativeCall(context);
-        call.ThrowIfFailed(NativeMethods.fk_softmax_cross_entropy(call.Context, &native, logits, targets, loss));
     }
 
     /// <summary><see cref="Attention.Forward"/> on raw tensors.</summary>

@@ -49,29 +49,60 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)]
     public static partial void fk_cut_cross_entropy_options_init(NativeCutCrossEntropyOptions* options);
 
+    [LibraryImport(Library)] public static partial void fk_filter_report_init(FilterReport* report);
+
+    [LibraryImport(Library)]
+    public static partial void fk_cut_cross_entropy_tensors_init(CutCrossEntropyTensorPointers* tensors);
+
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_cut_cross_entropy_forward(
-        nint context, NativeCutCrossEntropyOptions* options, DLTensor* embeddings, DLTensor* classifier, DLTensor* targets,
-        DLTensor* loss, DLTensor* logSumExp);
+        nint context, NativeCutCrossEntropyOptions* options, CutCrossEntropyTensorPointers* tensors);
 
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_cut_cross_entropy_backward(
-        nint context, NativeCutCrossEntropyOptions* options, DLTensor* embeddings, DLTensor* classifier, DLTensor* targets,
-        DLTensor* logSumExp, DLTensor* gradLoss, DLTensor* dEmbeddings, DLTensor* dClassifier);
+        nint context, NativeCutCrossEntropyOptions* options, CutCrossEntropyTensorPointers* tensors);
 
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_cut_cross_entropy_loss_and_gradient(
-        nint context, NativeCutCrossEntropyOptions* options, DLTensor* embeddings, DLTensor* classifier, DLTensor* targets,
-        DLTensor* loss, DLTensor* logSumExp, DLTensor* dEmbeddings, DLTensor* dClassifier);
+        nint context, NativeCutCrossEntropyOptions* options, CutCrossEntropyTensorPointers* tensors);
 
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_cut_cross_entropy_workspace_size(
-        nint context, NativeCutCrossEntropyOptions* options, DLTensor* embeddings, DLTensor* classifier,
-        ulong* forwardBytes, ulong* backwardBytes, ulong* lossAndGradientBytes);
+        nint context, NativeCutCrossEntropyOptions* options, CutCrossEntropyTensorPointers* tensors, ulong* forwardBytes,
+        ulong* backwardBytes, ulong* lossAndGradientBytes);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_cut_cross_entropy_partial(
+        nint context, NativeCutCrossEntropyOptions* options, CutCrossEntropyTensorPointers* tensors, DLTensor* maximum,
+        DLTensor* sum, DLTensor* target);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_cut_cross_entropy_merge(
+        nint context, DLTensor* maximum, DLTensor* sum, DLTensor* target, DLTensor* logSumExp,
+        DLTensor* targetLogProbability);
+
+    [LibraryImport(Library)]
+    public static partial void fk_softmax_cross_entropy_options_init(NativeSoftmaxCrossEntropyOptions* options);
 
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_softmax_cross_entropy(
-        nint context, NativeCutCrossEntropyOptions* options, DLTensor* logits, DLTensor* targets, DLTensor* loss);
+        nint context, NativeSoftmaxCrossEntropyOptions* options, DLTensor* logits, DLTensor* targets, DLTensor* loss);
+
+    [LibraryImport(Library)] public static partial void fk_distillation_options_init(NativeDistillationOptions* options);
+    [LibraryImport(Library)] public static partial void fk_distillation_tensors_init(DistillationTensorPointers* tensors);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_distillation_forward(
+        nint context, NativeDistillationOptions* options, DistillationTensorPointers* tensors);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_distillation_backward(
+        nint context, NativeDistillationOptions* options, DistillationTensorPointers* tensors);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_distillation_workspace_size(
+        nint context, NativeDistillationOptions* options, DistillationTensorPointers* tensors, ulong* forwardBytes,
+        ulong* backwardBytes);
 
     [LibraryImport(Library)] public static partial void fk_attention_options_init(NativeAttentionOptions* options);
 

@@ -33,6 +33,38 @@ internal struct NativeCutCrossEntropyOptions
     public int HasIgnoreIndex;
     public LossSchedule Schedule;
     public long IgnoreIndex;
+    public long Shift;
+    public float LogitScale;
+    public float Softcap;
+    public float LabelSmoothing;
+    public float ZLoss;
+    public LossShapeKind LossShape;
+    public float LossShapeParameter;
+    public float FilterDEmbeddings;
+    public float FilterDClassifier;
+    public int OrderVocabulary;
+    public int Reserved;
+    public long VocabularyOffset;
+    public long VocabularySize;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeSoftmaxCrossEntropyOptions
+{
+    public uint StructSize;
+    public LossReduction Reduction;
+    public int HasIgnoreIndex;
+    public int Reserved;
+    public long IgnoreIndex;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeDistillationOptions
+{
+    public uint StructSize;
+    public LossReduction Reduction;
+    public float Temperature;
+    public int Reserved;
 }
 
 [StructLayout(LayoutKind.Sequential)]

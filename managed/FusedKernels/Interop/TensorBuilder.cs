@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Numerics.Tensors;
-using System.Runtime.CompilerServices;
-using CommunityToolkit.HighPerformance;
 
 namespace FusedKernels.Interop;
 
@@ -11,8 +9,9 @@ namespace FusedKernels.Interop;
 /// </summary>
 internal unsafe ref struct TensorBuilder(long* dimensions, int capacity)
 {
-    /// <summary>Buffer elements that one vector, matrix or tensor takes: its extents and its strides.</summary>
-    public const int Vector = 2, Matrix = 4, Tensor = 2 * MaxRank;
+    /// <summary>Buffer elements that one vector, matrix, stack of matrices or tensor takes: its extents and its
+    /// strides.</summary>
+    public const int Vector = 2, Matrix = 4, Stack = 6, Tensor = 2 * MaxRank;
 
     /// <summary>The highest rank of a <see cref="TensorSpan{T}"/> that is passed on.</summary>
     public const int MaxRank = 8;
@@ -20,22 +19,27 @@ internal unsafe ref struct TensorBuilder(long* dimensions, int capacity)
     private long* _next = dimensions;
     private readonly long* _end = dimensions + capacity;
 
-    public DLTensor AddVector<T>(T* data, int length) where T : unmanaged
+    public DLTensor AddVector<T>(T* data, int length) where T : unmanaged => AddVector(data, DLDataType.Of<T>(), length);
+
+    public DLTensor AddVector(void* data, DLDataType dataType, int length)
     {
         long* shape = Take(Vector);
         shape[0] = length;
         shape[1] = 1;
-        return Describe(data, rank: 1, shape);
+        return Describe(data, dataType, rank: 1, shape);
     }
 
-    public DLTensor AddMatrix(float* data, ReadOnlySpan2D<float> matrix)
+    public DLTensor AddMatrix(void* data, ReadOnlyMatrix matrix) =>
+        AddMatrix(data, matrix.DataType, matrix.Height, matrix.Width, matrix.RowStride);
+
+    public DLTensor AddMatrix(void* data, DLDataType dataType, long rows, long columns, long rowStride)
     {
         long* shape = Take(Matrix);
-        shape[0] = matrix.Height;
-        shape[1] = matrix.Width;
-        shape[2] = RowStride(matrix);
+        shape[0] = rows;
+        shape[1] = columns;
+        shape[2] = rowStride;
         shape[3] = 1;
-        return Describe(data, rank: 2, shape);
+        return Describe(data, dataType, rank: 2, shape);
     }
 
     public DLTensor AddTensor(float* data, in ReadOnlyTensorSpan<float> tensor)
@@ -49,35 +53,28 @@ internal unsafe ref struct TensorBuilder(long* dimensions, int capacity)
             // TensorSpan reports stride 0 for extents of 1, which would read as a broadcast.
             shape[rank + i] = tensor.Lengths[i] == 1 ? 1 : tensor.Strides[i];
         }
-        return Describe(data, rank, shape);
+        return Describe(data, DLDataType.Float32, rank, shape);
     }
 
-    public DLTensor AddContiguous(float* data, long first, long second, long third)
+    /// <summary>Matrices [rows, columns] in a row, the first row of each a row behind the last of the one before it.</summary>
+    public DLTensor AddStack(void* data, DLDataType dataType, long matrices, long rows, long columns, long rowStride)
     {
-        long* shape = Take(6);
-        shape[0] = first;
-        shape[1] = second;
-        shape[2] = third;
-        shape[3] = second * third;
-        shape[4] = third;
+        long* shape = Take(Stack);
+        shape[0] = matrices;
+        shape[1] = rows;
+        shape[2] = columns;
+        shape[3] = rows * rowStride;
+        shape[4] = rowStride;
         shape[5] = 1;
-        return Describe(data, rank: 3, shape);
+        return Describe(data, dataType, rank: 3, shape);
     }
 
-    // Span2D keeps its pitch to itself, but the distance between two rows tells it.
-    private static long RowStride(ReadOnlySpan2D<float> matrix)
-    {
-        if (matrix.Height < 2) return matrix.Width;
-        nint bytes = Unsafe.ByteOffset(ref matrix.DangerousGetReferenceAt(0, 0), ref matrix.DangerousGetReferenceAt(1, 0));
-        return bytes / sizeof(float);
-    }
-
-    private static DLTensor Describe<T>(T* data, int rank, long* shape) where T : unmanaged => new()
+    private static DLTensor Describe(void* data, DLDataType dataType, int rank, long* shape) => new()
     {
         Data = data,
         Device = new DLDevice(DLDeviceType.Cpu, 0),
         Rank = rank,
-        DataType = DLDataType.Of<T>(),
+        DataType = dataType,
         Shape = shape,
         Strides = shape + rank,
     };

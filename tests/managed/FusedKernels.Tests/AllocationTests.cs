@@ -15,6 +15,9 @@ public sealed class AllocationTests
     private readonly float[] _dQ = new float[64], _dK = new float[64], _dV = new float[64];
     private readonly float[] _logSumExp = new float[16], _secondMoment = new float[4];
     private readonly int[] _indices = [0, 1, 2, 3];
+    private readonly int[,] _tokens = new int[4, 2];
+    private readonly Half[,] _half = new Half[4, 4];
+    private readonly float[,] _partials = new float[3, 4];
     private readonly nint[] _shape = [2, 4, 2, 4];
 
     [TestMethod]
@@ -25,11 +28,44 @@ public sealed class AllocationTests
         AssertAllocatesNothing("CutCrossEntropy", () =>
         {
             CutCrossEntropy.Forward(context, _square.Span, _other.Span, _indices, default, _vector);
-            CutCrossEntropy.ForwardPerRow(context, _square.Span, _other.Span, _indices, _otherVector);
             CutCrossEntropy.Backward(
                 context, _square.Span, _other.Span, _indices, _vector, _gradient.Span, _otherGradient.Span);
             CutCrossEntropy.LossAndGradient(
                 context, _square.Span, _other.Span, _indices, _gradient.Span, _otherGradient.Span);
+        });
+        AssertAllocatesNothing("CutCrossEntropy with everything", () => CutCrossEntropy.LossAndGradient(
+            context,
+            new CutCrossEntropyTensors
+            {
+                Embeddings = _square.Span, Classifier = _half, Targets = _indices, SequenceLength = 2, Bias = _vector,
+                RowWeights = _inverseRms, LogSumExp = _otherVector, Losses = _secondMoment, TopTokens = _tokens,
+                DEmbeddings = _gradient.Span, DClassifier = _otherGradient.Span, WantAccuracy = true, WantDLogitScale = true,
+                WantFilterReport = true,
+            },
+            new CutCrossEntropyOptions { Reduction = LossReduction.None, Softcap = 5, FilterDEmbeddings = 0.1f }));
+        AssertAllocatesNothing("Partial and Merge", () =>
+        {
+            CutCrossEntropyTensors tensors = new()
+            {
+                Embeddings = _square.Span, Classifier = _other.Span, Targets = _indices,
+            };
+            CutCrossEntropy.Partial(
+                context, tensors, _partials.GetRowSpan(0), _partials.GetRowSpan(1), _partials.GetRowSpan(2),
+                new CutCrossEntropyOptions { VocabularySize = 4 });
+            Span2D<float> all = _partials;
+            CutCrossEntropy.Merge(
+                context, all.Slice(0, 0, 1, 4), all.Slice(1, 0, 1, 4), all.Slice(2, 0, 1, 4), _otherVector, _secondMoment);
+        });
+        AssertAllocatesNothing("Distillation", () =>
+        {
+            DistillationTensors tensors = new()
+            {
+                StudentEmbeddings = _square.Span, StudentClassifier = _other.Span, TeacherEmbeddings = _square.Span,
+                TeacherClassifier = _half, StudentLogSumExp = _vector, TeacherLogSumExp = _otherVector,
+            };
+            Distillation.Forward(context, tensors);
+            tensors.DStudentEmbeddings = _gradient.Span;
+            Distillation.Backward(context, tensors);
         });
         AssertAllocatesNothing("SoftmaxCrossEntropy", () =>
             SoftmaxCrossEntropy.LossAndGradient(context, _gradient.Span, _indices));

@@ -32,14 +32,17 @@ public sealed class CancellationTests
             Stopwatch stopwatch = Stopwatch.StartNew();
             OperationCanceledException error = Assert.ThrowsExactly<OperationCanceledException>(
                 () => CutCrossEntropy.LossAndGradient(
-                    context, new(embeddings, Rows, Dims), new(classifier, Classes, Dims), targets,
+                    context, new ReadOnlySpan2D<float>(embeddings, Rows, Dims),
+                    new ReadOnlySpan2D<float>(classifier, Classes, Dims), targets,
                     new(dEmbeddings, Rows, Dims), new(dClassifier, Classes, Dims), cancellationToken: token));
             Assert.AreEqual(token, error.CancellationToken);
             return stopwatch.Elapsed;
         }
 
         Stopwatch whole = Stopwatch.StartNew();
-        CutCrossEntropy.Forward(context, new(embeddings, Rows, Dims), new(classifier, Classes, Dims), targets);
+        CutCrossEntropy.Forward(
+            context, new ReadOnlySpan2D<float>(embeddings, Rows, Dims), new ReadOnlySpan2D<float>(classifier, Classes, Dims),
+            targets);
         TimeSpan forward = whole.Elapsed;
 
         using CancellationTokenSource source = new(TimeSpan.FromMilliseconds(20));

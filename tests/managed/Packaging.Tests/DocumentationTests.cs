@@ -70,7 +70,7 @@ public sealed partial class DocumentationTests
         Match[] rows = OperatorRow().Matches(File.ReadAllText(ReadmePath)).ToArray();
         string assembly = Package.Read(Path.Combine("lib", "net10.0", "FusedKernels.xml"));
         string[] others = ["fk_context_*", "fk_last_error", "fk_status_name", "fk_abi_version", "fk_build_info", "fk_cpu_isa",
-            "fk_struct_layout"];
+            "fk_struct_layout", "fk_filter_report_init"];
 
         string[] unknownTypes = [.. rows.Select(row => $"\"T:FusedKernels.{row.Groups["type"].Value}\"")
             .Where(type => !assembly.Contains(type, StringComparison.Ordinal))];

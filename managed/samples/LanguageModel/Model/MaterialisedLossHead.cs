@@ -6,7 +6,7 @@ namespace LanguageModel.Model;
 /// <summary>The plain way, for comparison: logits [rows, vocabulary] are stored, and become their own gradient in place.</summary>
 internal sealed class MaterialisedLossHead(int maxRows, int vocabulary) : ILossHead
 {
-    private static readonly CutCrossEntropyOptions Sum = new() { Reduction = LossReduction.Sum };
+    private static readonly SoftmaxCrossEntropyOptions Sum = new() { Reduction = LossReduction.Sum };
 
     private readonly Matrix _logits = new(maxRows, vocabulary);
 

@@ -47,7 +47,8 @@ public sealed unsafe class FusedKernelsInteropTests
             DLTensor e = Describe(embeddingsData, 3, eShape), c = Describe(classifierData, 2, cShape);
             DLTensor t = Describe(targetsData, 2, eShape) with { DataType = DLDataType.Int32 };
             DLTensor l = Describe(&loss, 0, null);
-            FusedKernelsInterop.CutCrossEntropyForward(context, &e, &c, &t, &l);
+            CutCrossEntropyTensorPointers tensors = new() { Embeddings = &e, Classifier = &c, Targets = &t, Loss = &l };
+            FusedKernelsInterop.CutCrossEntropyForward(context, tensors);
         }
         Assert.AreEqual(expected, loss);
     }
@@ -59,6 +60,7 @@ public sealed unsafe class FusedKernelsInteropTests
         float[] storage = new float[200 * 64], classes = new float[300 * 64], output = new float[200 * 300];
         int[] targets = new int[200];
         fixed (float* embeddingsData = storage, classifierData = classes, outputData = output)
+        fixed (int* targetsData = targets)
         {
             long* eShape = stackalloc long[] { 200, 64 }, cShape = stackalloc long[] { 300, 64 };
             long* oShape = stackalloc long[] { 200, 300 };
@@ -66,17 +68,24 @@ public sealed unsafe class FusedKernelsInteropTests
             DLTensor o = Describe(outputData, 2, oShape);
             GemmOptions transposed = new() { TransposeB = true };
             long gemm = FusedKernelsInterop.GemmWorkspaceSize(context, &e, &c, &o, transposed);
-            (long forward, long backward, long both) = FusedKernelsInterop.CutCrossEntropyWorkspaceSize(context, &e, &c);
+            DLTensor t = Describe(targetsData, 1, eShape) with { DataType = DLDataType.Int32 };
+            CutCrossEntropyTensorPointers tensors = new()
+            {
+                Embeddings = &e, Classifier = &c, Targets = &t, DEmbeddings = &e, DClassifier = &c,
+            };
+            (long forward, long backward, long both) = FusedKernelsInterop.CutCrossEntropyWorkspaceSize(context, tensors);
 
             FusedKernelsInterop.Gemm(context, &e, &c, &o, transposed);
             Assert.IsLessThanOrEqualTo(gemm, context.WorkspaceBytes);
             context.ReleaseWorkspace();
-            CutCrossEntropy.Forward(context, new(storage, 200, 64), new(classes, 300, 64), targets);
+            CutCrossEntropy.Forward(
+                context, new ReadOnlySpan2D<float>(storage, 200, 64), new ReadOnlySpan2D<float>(classes, 300, 64), targets);
             Assert.IsLessThanOrEqualTo(forward, context.WorkspaceBytes);
             Assert.IsTrue(forward > 0 && backward > 0 && both > 0);
             // Calls say no below the size that the query gave, and work at it.
             using FusedContext exact = FusedContext.Cpu(threads: 2, workspaceLimit: forward);
-            CutCrossEntropy.Forward(exact, new(storage, 200, 64), new(classes, 300, 64), targets);
+            CutCrossEntropy.Forward(
+                exact, new ReadOnlySpan2D<float>(storage, 200, 64), new ReadOnlySpan2D<float>(classes, 300, 64), targets);
         }
     }
 

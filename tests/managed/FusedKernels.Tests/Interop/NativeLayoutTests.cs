@@ -10,6 +10,8 @@ namespace FusedKernels.Tests.Interop;
 [TestClass]
 public sealed unsafe class NativeLayoutTests
 {
+    private const BindingFlags Fields = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic;
+
     [TestMethod]
     [DataRow(typeof(DLDevice), "DLDevice", "device_type device_id")]
     [DataRow(typeof(DLDataType), "DLDataType", "code bits lanes")]
@@ -18,7 +20,22 @@ public sealed unsafe class NativeLayoutTests
         "struct_size device_type device_id threads workspace_limit share_threads_with stream")]
     [DataRow(typeof(NativeGemmOptions), "fk_gemm_options", "struct_size transpose_a transpose_b alpha beta")]
     [DataRow(typeof(NativeCutCrossEntropyOptions), "fk_cut_cross_entropy_options",
-        "struct_size reduction has_ignore_index schedule ignore_index")]
+        "struct_size reduction has_ignore_index schedule ignore_index shift logit_scale softcap label_smoothing z_loss " +
+        "loss_shape loss_shape_parameter filter_d_embeddings filter_d_classifier order_vocabulary reserved " +
+        "vocabulary_offset vocabulary_size")]
+    [DataRow(typeof(FilterReport), "fk_filter_report",
+        "struct_size reserved d_embeddings_tiles d_embeddings_tiles_skipped d_classifier_tiles d_classifier_tiles_skipped " +
+        "d_embeddings_error d_classifier_error max_dropped_probability")]
+    [DataRow(typeof(CutCrossEntropyTensorPointers), "fk_cut_cross_entropy_tensors",
+        "struct_size reserved embeddings classifier targets target_probabilities bias class_weights row_weights " +
+        "log_sum_exp target_log_probability entropy loss top_tokens top_log_probabilities accuracy grad_loss " +
+        "grad_log_sum_exp grad_entropy d_embeddings d_classifier d_bias d_logit_scale filter_report dropped_probability")]
+    [DataRow(typeof(NativeSoftmaxCrossEntropyOptions), "fk_softmax_cross_entropy_options",
+        "struct_size reduction has_ignore_index reserved ignore_index")]
+    [DataRow(typeof(NativeDistillationOptions), "fk_distillation_options", "struct_size reduction temperature reserved")]
+    [DataRow(typeof(DistillationTensorPointers), "fk_distillation_tensors",
+        "struct_size reserved student_embeddings student_classifier teacher_embeddings teacher_classifier row_weights loss " +
+        "student_log_sum_exp teacher_log_sum_exp grad_loss d_student_embeddings d_student_classifier")]
     [DataRow(typeof(NativeAttentionOptions), "fk_attention_options", "struct_size causal scale")]
     [DataRow(typeof(NativeRmsNormOptions), "fk_rms_norm_options", "struct_size epsilon")]
     [DataRow(typeof(NativeRotaryEmbeddingOptions), "fk_rotary_embedding_options",
@@ -27,7 +44,7 @@ public sealed unsafe class NativeLayoutTests
         "struct_size learning_rate beta1 beta2 epsilon weight_decay gradient_scale step")]
     public void FieldsLieWhereTheHeaderHasThem(Type type, string nativeType, string nativeFields)
     {
-        FieldInfo[] fields = type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic);
+        FieldInfo[] fields = type.GetFields(Fields);
         string[] names = nativeFields.Split(' ');
         Assert.HasCount(names.Length, fields);
         Assert.AreEqual(Layout(nativeType, null), SizeOf(type), $"size of {nativeType}");
@@ -53,6 +70,12 @@ public sealed unsafe class NativeLayoutTests
         NativeCutCrossEntropyOptions loss;
         NativeMethods.fk_cut_cross_entropy_options_init(&loss);
         AssertSame(loss, default(CutCrossEntropyOptions).ToNative());
+        NativeSoftmaxCrossEntropyOptions softmax;
+        NativeMethods.fk_softmax_cross_entropy_options_init(&softmax);
+        AssertSame(softmax, default(SoftmaxCrossEntropyOptions).ToNative());
+        NativeDistillationOptions distillation;
+        NativeMethods.fk_distillation_options_init(&distillation);
+        AssertSame(distillation, default(DistillationOptions).ToNative());
         NativeAttentionOptions attention;
         NativeMethods.fk_attention_options_init(&attention);
         AssertSame(attention, default(AttentionOptions).ToNative());
@@ -73,10 +96,31 @@ public sealed unsafe class NativeLayoutTests
         });
     }
 
+    [TestMethod]
+    public void InitialisedStructsAreThoseThatCallsPass()
+    {
+        FilterReport report;
+        NativeMethods.fk_filter_report_init(&report);
+        AssertSame(report, new FilterReport { StructSize = (uint)sizeof(FilterReport) });
+        CutCrossEntropyTensorPointers loss;
+        NativeMethods.fk_cut_cross_entropy_tensors_init(&loss);
+        AssertOnlySizeIsSet(loss, loss.StructSize);
+        DistillationTensorPointers distillation;
+        NativeMethods.fk_distillation_tensors_init(&distillation);
+        AssertOnlySizeIsSet(distillation, distillation.StructSize);
+    }
+
+    private static void AssertOnlySizeIsSet<T>(T tensors, uint structSize) where T : unmanaged
+    {
+        ReadOnlySpan<byte> bytes = MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in tensors));
+        Assert.AreEqual(bytes.Length, (int)structSize, typeof(T).Name);
+        Assert.IsFalse(bytes[sizeof(uint)..].ContainsAnyExcept((byte)0), $"{typeof(T).Name} is not all null");
+    }
+
     // Field by field: padding has no value, and NaN (unset) equals itself here.
     private static void AssertSame<T>(T expected, T actual) where T : unmanaged
     {
-        foreach (FieldInfo field in typeof(T).GetFields())
+        foreach (FieldInfo field in typeof(T).GetFields(Fields))
             Assert.AreEqual(field.GetValue(expected), field.GetValue(actual), $"{typeof(T).Name}.{field.Name}");
     }
 

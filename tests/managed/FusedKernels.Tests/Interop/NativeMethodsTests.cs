@@ -22,6 +22,11 @@ public sealed unsafe class NativeMethodsTests
         ["fk_context_options*"] = nameof(NativeContextOptions) + "*",
         ["fk_gemm_options*"] = nameof(NativeGemmOptions) + "*",
         ["fk_cut_cross_entropy_options*"] = nameof(NativeCutCrossEntropyOptions) + "*",
+        ["fk_cut_cross_entropy_tensors*"] = nameof(CutCrossEntropyTensorPointers) + "*",
+        ["fk_filter_report*"] = nameof(FilterReport) + "*",
+        ["fk_softmax_cross_entropy_options*"] = nameof(NativeSoftmaxCrossEntropyOptions) + "*",
+        ["fk_distillation_options*"] = nameof(NativeDistillationOptions) + "*",
+        ["fk_distillation_tensors*"] = nameof(DistillationTensorPointers) + "*",
         ["fk_attention_options*"] = nameof(NativeAttentionOptions) + "*",
         ["fk_rms_norm_options*"] = nameof(NativeRmsNormOptions) + "*",
         ["fk_rotary_embedding_options*"] = nameof(NativeRotaryEmbeddingOptions) + "*",
@@ -45,7 +50,8 @@ public sealed unsafe class NativeMethodsTests
         // Each operator's native name without fk_ and underscores is a method of the raw-pointer class.
         HashSet<string> methods = [.. typeof(FusedKernelsInterop).GetMethods().Select(m => m.Name.ToLowerInvariant())];
         foreach (Header.Function function in Header.Functions())
-            if (function.ParameterTypes.Contains("DLTensor*"))
+            if (function.ParameterTypes.Contains("fk_context*") && function.ParameterTypes.Any(
+                type => type == "DLTensor*" || type.EndsWith("_tensors*")))
                 Assert.Contains(function.Name["fk_".Length..].Replace("_", ""), methods);
     }
 
@@ -56,6 +62,8 @@ public sealed unsafe class NativeMethodsTests
         AssertSameMembers<FusedKernelsStatus>("fk_status", "FK_", "ERROR_");
         AssertSameMembers<LossReduction>("fk_reduction", "FK_REDUCTION_");
         AssertSameMembers<LossSchedule>("fk_schedule", "FK_SCHEDULE_");
+        AssertSameMembers<LossShapeKind>("fk_loss_shape", "FK_LOSS_SHAPE_");
+        Assert.AreEqual(CutCrossEntropyOptions.DefaultFilterEpsilon, Header.DefaultFilterEpsilon());
         AssertSameMembers<DLDeviceType>("DLDeviceType", "kDL");
         AssertSameMembers<DLDataTypeCode>("DLDataTypeCode", "kDL");
     }

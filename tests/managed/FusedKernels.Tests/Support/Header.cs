@@ -22,6 +22,7 @@ internal static partial class Header
         from Match match in StructDefinition().Matches(Text)
         select (match.Groups["name"].Value,
             match.Groups["body"].Value.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+                .SelectMany(fields => fields.Split(',', StringSplitOptions.TrimEntries))
                 .Select(field => LastWord().Match(field).Value).ToArray());
 
     /// <summary>The members of an enum, in order.</summary>
@@ -30,6 +31,9 @@ internal static partial class Header
         select (match.Groups["name"].Value, int.Parse(match.Groups["value"].Value));
 
     public static uint AbiVersion() => uint.Parse(AbiVersionDefinition().Match(Text).Groups["value"].Value);
+
+    public static float DefaultFilterEpsilon() =>
+        float.Parse(DefaultFilterEpsilonDefinition().Match(Text).Groups["value"].Value);
 
     private static string Plain(string type) => ConstOrSpace().Replace(type, "");
 
@@ -50,6 +54,9 @@ internal static partial class Header
 
     [GeneratedRegex(@"#define FK_ABI_VERSION (?<value>\d+)")]
     private static partial Regex AbiVersionDefinition();
+
+    [GeneratedRegex(@"#define FK_DEFAULT_FILTER_EPSILON (?<value>[\d.]+)f")]
+    private static partial Regex DefaultFilterEpsilonDefinition();
 
     [GeneratedRegex(@"\w+$")]
     private static partial Regex LastWord();

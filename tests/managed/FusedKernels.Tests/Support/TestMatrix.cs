@@ -43,6 +43,30 @@ internal sealed class TestMatrix
         return clone;
     }
 
+    /// <summary>Rounds every element to what the type can hold.</summary>
+    public TestMatrix RoundTo(ElementType type)
+    {
+        for (int row = 0; row < Rows; row++)
+            for (int column = 0; column < Columns; column++)
+                this[row, column] = type switch
+                {
+                    ElementType.BFloat16 => (BFloat16)this[row, column],
+                    ElementType.Half => (float)(Half)this[row, column],
+                    _ => this[row, column],
+                };
+        return this;
+    }
+
+    /// <summary>The matrix as an argument: itself for float, else a copy in that type, whose rows lie apart as well.</summary>
+    public ReadOnlyMatrix As(ElementType type) => type switch
+    {
+        ElementType.BFloat16 => new Span2D<BFloat16>(
+            Array.ConvertAll(_storage, element => (BFloat16)element), Margin, Rows, Columns, Gap),
+        ElementType.Half => new Span2D<Half>(
+            Array.ConvertAll(_storage, element => (Half)element), Margin, Rows, Columns, Gap),
+        _ => Span,
+    };
+
     /// <summary>The elements' bits, for comparisons that admit no difference.</summary>
     public int[] Bits() => [.. Elements().Select(BitConverter.SingleToInt32Bits)];
 

@@ -1,0 +1,27 @@
+namespace FusedKernels.Interop;
+
+/// <summary>Refuses arguments of a loss that the C ABI cannot name as a C# caller knows them.</summary>
+internal static class LossArguments
+{
+    public static void Require(bool isSet, string name, string shape)
+    {
+        if (!isSet) throw new ArgumentException($"{name} is not set; this call needs it: {shape}.", name);
+    }
+
+    /// <summary>One loss per row, and what belongs to it, is for reduction None; the scalars are for Mean and Sum.</summary>
+    public static void CheckReduction(LossReduction reduction, bool hasLosses, bool hasGradLosses, bool hasGradLoss)
+    {
+        if (reduction == LossReduction.None)
+        {
+            if (hasGradLoss)
+                throw new ArgumentException("GradLoss is set, but options.Reduction is None: set GradLosses, one per row.", "GradLoss");
+            return;
+        }
+        if (hasLosses) RefuseRows("Losses", reduction, "the result has the loss");
+        if (hasGradLosses) RefuseRows("GradLosses", reduction, "set GradLoss");
+    }
+
+    private static void RefuseRows(string name, LossReduction reduction, string instead) =>
+        throw new ArgumentException(
+            $"{name} is set, but options.Reduction is {reduction}: {instead}, or use LossReduction.None.", name);
+}
