@@ -60,6 +60,44 @@ class CutCrossEntropyOptions(ctypes.Structure):
         ("has_ignore_index", ctypes.c_int32),
         ("schedule", ctypes.c_int32),
         ("ignore_index", ctypes.c_int64),
+        ("shift", ctypes.c_int64),
+        ("logit_scale", ctypes.c_float),
+        ("softcap", ctypes.c_float),
+        ("label_smoothing", ctypes.c_float),
+        ("z_loss", ctypes.c_float),
+        ("loss_shape", ctypes.c_int32),
+        ("loss_shape_parameter", ctypes.c_float),
+        ("filter_d_embeddings", ctypes.c_float),
+        ("filter_d_classifier", ctypes.c_float),
+        ("order_vocabulary", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("vocabulary_offset", ctypes.c_int64),
+        ("vocabulary_size", ctypes.c_int64),
+    ]
+
+
+class FilterReport(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("d_embeddings_tiles", ctypes.c_int64),
+        ("d_embeddings_tiles_skipped", ctypes.c_int64),
+        ("d_classifier_tiles", ctypes.c_int64),
+        ("d_classifier_tiles_skipped", ctypes.c_int64),
+        ("d_embeddings_error", ctypes.c_double),
+        ("d_classifier_error", ctypes.c_double),
+        ("max_dropped_probability", ctypes.c_double),
+    ]
+
+
+class CutCrossEntropyTensors(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint32), ("reserved", ctypes.c_uint32)] + [
+        (name, ctypes.POINTER(FilterReport if name == "filter_report" else DLTensor))
+        for name in (
+            "embeddings classifier targets target_probabilities bias class_weights row_weights log_sum_exp "
+            "target_log_probability entropy loss top_tokens top_log_probabilities accuracy grad_loss grad_log_sum_exp "
+            "grad_entropy d_embeddings d_classifier d_bias d_logit_scale filter_report dropped_probability"
+        ).split()
     ]
 
 
@@ -69,6 +107,8 @@ STRUCTS = {
     "DLTensor": DLTensor,
     "fk_gemm_options": GemmOptions,
     "fk_cut_cross_entropy_options": CutCrossEntropyOptions,
+    "fk_filter_report": FilterReport,
+    "fk_cut_cross_entropy_tensors": CutCrossEntropyTensors,
 }
 
 
@@ -139,6 +179,11 @@ class FusedKernelsTest(unittest.TestCase):
         for field, value in fields.items():
             setattr(options, field, value)
         return options
+
+    def tensors(self, **arrays):
+        """The struct of a loss's arrays; those that are not named are NULL."""
+        pointers = {name: ctypes.pointer(array.tensor) for name, array in arrays.items()}
+        return self.options(CutCrossEntropyTensors, "fk_cut_cross_entropy_tensors_init", **pointers)
 
     # ---- the ABI itself
 
@@ -246,8 +291,9 @@ class FusedKernelsTest(unittest.TestCase):
         loss = zeros(1)
         d_embeddings, d_classifier = zeros(self.ROWS, self.DEPTH), zeros(self.VOCABULARY, self.DEPTH)
 
-        self.call("fk_cut_cross_entropy_loss_and_gradient", self.context, None, embeddings.ref, classifier.ref, targets.ref,
-                  loss.ref, None, d_embeddings.ref, d_classifier.ref)
+        tensors = self.tensors(embeddings=embeddings, classifier=classifier, targets=targets, loss=loss,
+                               d_embeddings=d_embeddings, d_classifier=d_classifier)
+        self.call("fk_cut_cross_entropy_loss_and_gradient", self.context, None, ctypes.byref(tensors))
 
         losses, _, probabilities, relative = self.reference(embeddings, classifier)
         counted = sum(target >= 0 for target in self.TARGETS)
@@ -263,10 +309,12 @@ class FusedKernelsTest(unittest.TestCase):
         d_embeddings, d_classifier = zeros(self.ROWS, self.DEPTH), zeros(self.VOCABULARY, self.DEPTH)
         options = self.options(CutCrossEntropyOptions, "fk_cut_cross_entropy_options_init", reduction=REDUCTION_NONE)
 
-        self.call("fk_cut_cross_entropy_forward", self.context, ctypes.byref(options), embeddings.ref, classifier.ref,
-                  targets.ref, loss.ref, log_sum_exp.ref)
-        self.call("fk_cut_cross_entropy_backward", self.context, ctypes.byref(options), embeddings.ref, classifier.ref,
-                  targets.ref, log_sum_exp.ref, grad_loss.ref, d_embeddings.ref, d_classifier.ref)
+        forward = self.tensors(embeddings=embeddings, classifier=classifier, targets=targets, loss=loss,
+                               log_sum_exp=log_sum_exp)
+        backward = self.tensors(embeddings=embeddings, classifier=classifier, targets=targets, log_sum_exp=log_sum_exp,
+                                grad_loss=grad_loss, d_embeddings=d_embeddings, d_classifier=d_classifier)
+        self.call("fk_cut_cross_entropy_forward", self.context, ctypes.byref(options), ctypes.byref(forward))
+        self.call("fk_cut_cross_entropy_backward", self.context, ctypes.byref(options), ctypes.byref(backward))
 
         losses, log_sums, probabilities, relative = self.reference(embeddings, classifier)
         for row in range(self.ROWS):
@@ -280,8 +328,9 @@ class FusedKernelsTest(unittest.TestCase):
     def test_a_target_outside_the_vocabulary_names_its_row(self):
         embeddings, classifier, targets = self.make_loss_arguments()
         targets.memory[2] = 37
-        status = self.library.fk_cut_cross_entropy_forward(self.context, None, embeddings.ref, classifier.ref, targets.ref,
-                                                           zeros(1).ref, None)
+        loss = zeros(1)
+        tensors = self.tensors(embeddings=embeddings, classifier=classifier, targets=targets, loss=loss)
+        status = self.library.fk_cut_cross_entropy_forward(self.context, None, ctypes.byref(tensors))
         self.assert_refused(status, INDEX_OUT_OF_RANGE, "targets", "2", "37")
 
 

@@ -9,16 +9,20 @@ public sealed partial class DocumentationTests
     private static readonly string ReadmePath = Repository.PathOf("README.md");
 
     [TestMethod]
-    public void ReadmeExample_CompilesAgainstThePackageAndPrintsWhatTheReadmeShows()
+    [DataRow("README.md")]
+    [DataRow("docs/cut-cross-entropy.md")]
+    public void ExamplesOfAPage_CompileAgainstThePackageAndPrintWhatThePageShows(string page)
     {
-        string readme = File.ReadAllText(ReadmePath);
-        Match example = ExampleAndOutput().Match(readme);
-        Assert.IsTrue(example.Success, "README.md has no C# example that is followed by its output.");
+        string text = File.ReadAllText(Repository.PathOf(page));
+        string program = string.Concat(Program().Matches(text).Select(match => match.Groups[1].Value));
+        string output = string.Concat(Output().Matches(text).Select(match => match.Groups[1].Value));
+        Assert.AreNotEqual("", program);
+        Assert.AreNotEqual("", output);
 
-        Tool.Result result = ConsumerProject.Start(new ConsumerProject(example.Groups["program"].Value).Publish());
+        Tool.Result result = ConsumerProject.Start(new ConsumerProject(program).Publish());
 
         Assert.AreEqual(0, result.ExitCode, result.ToString());
-        Assert.AreEqual(example.Groups["output"].Value.Trim(), result.Output.Trim());
+        Assert.AreEqual(output.Trim(), result.Output.Trim());
     }
 
     [TestMethod]
@@ -97,8 +101,11 @@ public sealed partial class DocumentationTests
         return links.Concat(paths);
     }
 
-    [GeneratedRegex(@"```csharp\n(?<program>.*?)```\s*```text\n(?<output>.*?)```", RegexOptions.Singleline)]
-    private static partial Regex ExampleAndOutput();
+    [GeneratedRegex(@"^```csharp\n(.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex Program();
+
+    [GeneratedRegex(@"^```text\n(.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex Output();
 
     [GeneratedRegex(@"^\| [^|]+ \| `(?<type>\w+)` \| `(?<function>fk_\w+\*?)` \|", RegexOptions.Multiline)]
     private static partial Regex OperatorRow();
