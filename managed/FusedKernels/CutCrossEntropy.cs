@@ -82,8 +82,8 @@ public static class CutCrossEntropy
     /// <see cref="CutCrossEntropyOptions.VocabularyOffset"/> and <see cref="CutCrossEntropyOptions.VocabularySize"/>.
     /// </summary>
     /// <param name="context">Where to run.</param>
-    /// <param name="tensors">The inputs: the shard's rows of the classifier, of the bias and of the class weights. Outputs and
-    /// gradients must not be set.</param>
+    /// <param name="tensors">The inputs: the shard's rows of the classifier and of the bias, and all targets. Outputs and gradients
+    /// must not be set.</param>
     /// <param name="maximum">[N], written: the row's largest logit; negative infinity at ignored rows.</param>
     /// <param name="sum">[N], written: the sum of exp(logit - maximum); 0 at ignored rows.</param>
     /// <param name="target">[N], written: the target's logit; 0 where another shard holds it, and at ignored rows.</param>
@@ -98,8 +98,8 @@ public static class CutCrossEntropy
         CutCrossEntropyCall.Run(Pass.Partial, context, tensors, options, cancellationToken, new(maximum, sum, target));
 
     /// <summary>
-    /// Merges the shards' <see cref="Partial"/>s into what every shard's backward pass needs. A row's loss is minus its
-    /// <paramref name="targetLogProbability"/>; the sum of the shards' dEmbeddings (and dLogitScale) is the whole's.
+    /// Merges the shards' <see cref="Partial"/>s into what every shard's backward pass needs. The loss of a row that is not
+    /// ignored is minus its <paramref name="targetLogProbability"/>; the sum of the shards' dEmbeddings (and dLogitScale) is the whole's.
     /// </summary>
     /// <param name="context">Where to run.</param>
     /// <param name="maximum">[S, N], a row for each shard.</param>

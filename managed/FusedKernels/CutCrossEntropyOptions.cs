@@ -83,8 +83,8 @@ public readonly record struct CutCrossEntropyOptions
 
     /// <summary>
     /// The number of classes in all shards together; 0 (default): the classifier is no shard. A shard is for
-    /// <see cref="CutCrossEntropy.Partial"/> and the backward pass, and knows neither label smoothing, target probabilities,
-    /// entropy, top tokens nor accuracy.
+    /// <see cref="CutCrossEntropy.Partial"/> and the backward pass, and knows neither label smoothing, class weights, target
+    /// probabilities, entropy, top tokens nor accuracy.
     /// </summary>
     public long VocabularySize { get; init; }
 

@@ -60,7 +60,9 @@ public sealed class CutCrossEntropyArgumentTests
             context, (ref t) => t.TopLogProbabilities = new float[5, 2], default, "top_log_probabilities", "top_tokens");
         AssertBackwardRefused(context, (ref t) => t.DEmbeddings = new float[4, 3], default, "d_embeddings", "4", "5");
         AssertBackwardRefused(context, (ref t) => t.DClassifier = new float[7, 4], default, "d_classifier", "4", "3");
-        AssertBackwardRefused(context, (ref t) => t.DBias = new float[5], default, "d_bias", "5", "7");
+        AssertBackwardRefused(context, (ref t) => t.DBias = new float[7], default, "d_bias", "needs NULL without bias");
+        AssertBackwardRefused(
+            context, (ref t) => { t.Bias = new float[7]; t.DBias = new float[5]; }, default, "d_bias", "5", "7");
         AssertBackwardRefused(context, (ref t) => t.GradLogSumExp = new float[4], default, "grad_log_sum_exp", "4", "5");
     }
 

@@ -34,6 +34,13 @@ public sealed class CutCrossEntropyShardTests
         AssertRefused(new() { VocabularyOffset = 5, VocabularySize = 10 }, "vocabulary_size");
         AssertRefused(new() { VocabularyOffset = -1, VocabularySize = 10 }, "vocabulary_offset");
         AssertRefused(new() { VocabularySize = 10, LabelSmoothing = 0.1f }, "label_smoothing");
+        CutCrossEntropyOptions shard = new() { VocabularySize = 10 };
+        ArgumentException weights = Assert.ThrowsExactly<ArgumentException>(() => CutCrossEntropy.Partial(
+            context, problem.Inputs() with { ClassWeights = new float[6] }, maximum, sum, target, shard));
+        Messages.AssertNames(weights, "class_weights", "shard");
+        ArgumentException loss = Assert.ThrowsExactly<ArgumentException>(
+            () => CutCrossEntropy.Forward(context, problem.Inputs(), shard));
+        Messages.AssertNames(loss, "shard");
         problem.Targets[2] = 10;
         ArgumentOutOfRangeException range = Assert.ThrowsExactly<ArgumentOutOfRangeException>(
             () => CutCrossEntropy.Partial(context, problem.Inputs(), maximum, sum, target, new() { VocabularySize = 10 }));
@@ -58,8 +65,6 @@ public sealed class CutCrossEntropyShardTests
         SequenceLength = 12,
         Bias = [.. TestMatrix.Random(1, Classes, 4).Elements()],
         RowWeights = CutCrossEntropyProblem.Weights(Rows),
-        // A shard knows its own classes' weights only, which is enough where no mean is taken.
-        ClassWeights = reduction == LossReduction.None ? CutCrossEntropyProblem.Weights(Classes) : null,
         GradLosses = reduction == LossReduction.None ? CutCrossEntropyProblem.Gradients(Rows) : null,
         GradLogSumExp = CutCrossEntropyProblem.Gradients(Rows),
     };
@@ -118,7 +123,6 @@ public sealed class CutCrossEntropyShardTests
         CutCrossEntropyTensors tensors = problem.Inputs();
         tensors.Classifier = problem.Classifier.Span.Slice(from, 0, to - from, Dims);
         tensors.Bias = problem.Bias.AsSpan(from..to);
-        if (problem.ClassWeights is not null) tensors.ClassWeights = problem.ClassWeights.AsSpan(from..to);
         return tensors;
     }
 }

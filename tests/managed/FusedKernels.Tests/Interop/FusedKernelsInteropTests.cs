@@ -60,18 +60,20 @@ public sealed unsafe class FusedKernelsInteropTests
         float[] storage = new float[200 * 64], classes = new float[300 * 64], output = new float[200 * 300];
         int[] targets = new int[200];
         fixed (float* embeddingsData = storage, classifierData = classes, outputData = output)
+        fixed (float* dEmbeddingsData = new float[storage.Length], dClassifierData = new float[classes.Length])
         fixed (int* targetsData = targets)
         {
             long* eShape = stackalloc long[] { 200, 64 }, cShape = stackalloc long[] { 300, 64 };
             long* oShape = stackalloc long[] { 200, 300 };
             DLTensor e = Describe(embeddingsData, 2, eShape), c = Describe(classifierData, 2, cShape);
             DLTensor o = Describe(outputData, 2, oShape);
+            DLTensor dE = Describe(dEmbeddingsData, 2, eShape), dC = Describe(dClassifierData, 2, cShape);
             GemmOptions transposed = new() { TransposeB = true };
             long gemm = FusedKernelsInterop.GemmWorkspaceSize(context, &e, &c, &o, transposed);
             DLTensor t = Describe(targetsData, 1, eShape) with { DataType = DLDataType.Int32 };
             CutCrossEntropyTensorPointers tensors = new()
             {
-                Embeddings = &e, Classifier = &c, Targets = &t, DEmbeddings = &e, DClassifier = &c,
+                Embeddings = &e, Classifier = &c, Targets = &t, DEmbeddings = &dE, DClassifier = &dC,
             };
             (long forward, long backward, long both) = FusedKernelsInterop.CutCrossEntropyWorkspaceSize(context, tensors);
 
