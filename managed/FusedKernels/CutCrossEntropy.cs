@@ -21,11 +21,11 @@ namespace FusedKernels;
 /// <c>sum_n rowWeights[n] * classWeights[targets[n]]</c> over the rows that are not ignored, or by the sum of their weights
 /// alone with target probabilities; it is 0 where that is 0.</para>
 /// <para>The matrix z, [N, V], is never stored: a call takes O(N) memory beyond its arguments, and a workspace below the
-/// context's limit. Ignored rows have loss 0, gradient 0 and 0 in every other result per row, whatever they hold. A NaN, or an
-/// infinity that the mathematics does not cancel, in a row makes that row's loss NaN; other rows keep theirs. The same inputs
-/// give the same bits, whatever the number of threads. Nothing is allocated on the managed heap.</para>
-/// <para>Every method throws <see cref="ArgumentException"/> when a required array is not set, shapes or options do not fit or
-/// outputs overlap, <see cref="ArgumentOutOfRangeException"/> when a target is neither in [0, V) nor the ignore index,
+/// context's limit. Ignored rows have loss 0, gradient 0 and 0 in every other result per row, whatever they hold. A NaN, or
+/// an infinity that the mathematics does not cancel, in a row makes that row's loss NaN; other rows keep theirs. The same
+/// inputs give the same bits, whatever the number of threads. Nothing is allocated on the managed heap.</para>
+/// <para>Every method throws <see cref="ArgumentException"/> when a required array is not set, shapes or options do not fit
+/// or outputs overlap, <see cref="ArgumentOutOfRangeException"/> when a target is neither in [0, V) nor the ignore index,
 /// <see cref="FusedKernelsException"/> when the workspace limit is too small or there is no memory,
 /// <see cref="InvalidOperationException"/> when another thread uses the context, <see cref="ObjectDisposedException"/> when
 /// it is disposed, and <see cref="OperationCanceledException"/> when the token is cancelled; outputs are then unspecified.
@@ -78,12 +78,12 @@ public static class CutCrossEntropy
         CutCrossEntropyCall.Run(Pass.LossAndGradient, context, tensors, options, cancellationToken);
 
     /// <summary>
-    /// Computes what a shard of the vocabulary contributes to each row's loss, for <see cref="Merge"/>. The shard's place is in
-    /// <see cref="CutCrossEntropyOptions.VocabularyOffset"/> and <see cref="CutCrossEntropyOptions.VocabularySize"/>.
+    /// Computes what a shard of the vocabulary contributes to each row's loss, for <see cref="Merge"/>. The shard's place is
+    /// in <see cref="CutCrossEntropyOptions.VocabularyOffset"/> and <see cref="CutCrossEntropyOptions.VocabularySize"/>.
     /// </summary>
     /// <param name="context">Where to run.</param>
-    /// <param name="tensors">The inputs: the shard's rows of the classifier and of the bias, and all targets. Outputs and gradients
-    /// must not be set.</param>
+    /// <param name="tensors">The inputs: the shard's rows of the classifier and of the bias, and all targets. Outputs and
+    /// gradients must not be set.</param>
     /// <param name="maximum">[N], written: the row's largest logit; negative infinity at ignored rows.</param>
     /// <param name="sum">[N], written: the sum of exp(logit - maximum); 0 at ignored rows.</param>
     /// <param name="target">[N], written: the target's logit; 0 where another shard holds it, and at ignored rows.</param>
@@ -99,7 +99,8 @@ public static class CutCrossEntropy
 
     /// <summary>
     /// Merges the shards' <see cref="Partial"/>s into what every shard's backward pass needs. The loss of a row that is not
-    /// ignored is minus its <paramref name="targetLogProbability"/>; the sum of the shards' dEmbeddings (and dLogitScale) is the whole's.
+    /// ignored is minus its <paramref name="targetLogProbability"/>; the sum of the shards' dEmbeddings (and dLogitScale) is
+    /// the whole's.
     /// </summary>
     /// <param name="context">Where to run.</param>
     /// <param name="maximum">[S, N], a row for each shard.</param>

@@ -34,15 +34,16 @@ public readonly record struct CutCrossEntropyOptions
     }
 
     /// <summary>
-    /// Positions between a row and its target, at least 0 (default); 1 judges every position by the next one's token, without
-    /// a shifted copy of the targets. The last <c>Shift</c> positions of every sequence are ignored;
+    /// Positions between a row and its target, at least 0 (default); 1 judges every position by the next one's token,
+    /// without a shifted copy of the targets. The last <c>Shift</c> positions of every sequence are ignored;
     /// <see cref="CutCrossEntropyTensors.SequenceLength"/> tells where sequences end.
     /// </summary>
     public long Shift { get; init; }
 
     /// <summary>
-    /// The factor of the logits; 1 by default. Finite, not 0. A temperature T is <c>1 / T</c>; one that acts after the softcap
-    /// is <c>1 / T</c> together with a softcap divided by T. With rows of length 1 on both sides this is the cosine head.
+    /// The factor of the logits; 1 by default. Finite, not 0. A temperature T is <c>1 / T</c>; one that acts after the
+    /// softcap is <c>1 / T</c> together with a softcap divided by T. With rows of length 1 on both sides this is the cosine
+    /// head.
     /// </summary>
     public float LogitScale
     {
@@ -56,17 +57,17 @@ public readonly record struct CutCrossEntropyOptions
     /// <summary>The share of the target distribution that is spread evenly over all classes: 0 (default) to 1.</summary>
     public float LabelSmoothing { get; init; }
 
-    /// <summary>The weight of the squared log-sum-exp in a row's loss, which keeps logits from drifting; 0 by default. Finite,
-    /// at least 0.</summary>
+    /// <summary>The weight of the squared log-sum-exp in a row's loss, which keeps logits from drifting; 0 by default.
+    /// Finite, at least 0.</summary>
     public float ZLoss { get; init; }
 
-    /// <summary>What a row's loss is as a function of its cross-entropy. One other than the cross-entropy needs targets, and no
-    /// <see cref="LabelSmoothing"/>.</summary>
+    /// <summary>What a row's loss is as a function of its cross-entropy. One other than the cross-entropy needs targets, and
+    /// no <see cref="LabelSmoothing"/>.</summary>
     public LossShape LossShape { get; init; }
 
     /// <summary>
-    /// Leaves micro-tiles out of the gradient of the embeddings in which every |dScore| is below this times the row's gradient
-    /// scale. 0 (default): exact; otherwise below 1, <see cref="DefaultFilterEpsilon"/> for one. What it cost is in
+    /// Leaves micro-tiles out of the gradient of the embeddings in which every |dScore| is below this times the row's
+    /// gradient scale. 0 (default): exact; otherwise below 1, <see cref="DefaultFilterEpsilon"/> for one. What it cost is in
     /// <see cref="FilterReport"/>.
     /// </summary>
     public float FilterDEmbeddings { get; init; }
@@ -74,8 +75,8 @@ public readonly record struct CutCrossEntropyOptions
     /// <summary>The same for the gradient of the classifier.</summary>
     public float FilterDClassifier { get; init; }
 
-    /// <summary>Visits classes by ascending mean logit, so that likely ones share tiles and a filter skips more of the others;
-    /// false by default.</summary>
+    /// <summary>Visits classes by ascending mean logit, so that likely ones share tiles and a filter skips more of the
+    /// others; false by default.</summary>
     public bool OrderVocabulary { get; init; }
 
     /// <summary>The class of the first row of the classifier, when that is a shard; 0 by default.</summary>

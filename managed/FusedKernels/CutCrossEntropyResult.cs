@@ -8,12 +8,12 @@ public readonly record struct CutCrossEntropyResult
     /// backward pass.</summary>
     public float Loss { get; init; }
 
-    /// <summary>exp(<see cref="Loss"/>), where that is the mean of the plain cross-entropy: without label smoothing, z-loss and
-    /// another loss shape. Null otherwise.</summary>
+    /// <summary>exp(<see cref="Loss"/>), where that is the mean of the plain cross-entropy: without label smoothing, z-loss
+    /// and another loss shape. Null otherwise.</summary>
     public float? Perplexity { get; init; }
 
-    /// <summary>The share of rows, among those not ignored, whose target no class exceeds (of equal classes the lowest counts);
-    /// 0 without rows. Null unless <see cref="CutCrossEntropyTensors.WantAccuracy"/>.</summary>
+    /// <summary>The share of rows, among those not ignored, whose target no class exceeds (of equal classes the lowest
+    /// counts); 0 without rows. Null unless <see cref="CutCrossEntropyTensors.WantAccuracy"/>.</summary>
     public float? Accuracy { get; init; }
 
     /// <summary>The gradient with respect to <see cref="CutCrossEntropyOptions.LogitScale"/>. Null unless

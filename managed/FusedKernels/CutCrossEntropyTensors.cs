@@ -28,8 +28,8 @@ public ref struct CutCrossEntropyTensors
     public ReadOnlySpan2D<float> TargetProbabilities { get; set; }
 
     /// <summary>
-    /// The rows form N / SequenceLength sequences, which is where <see cref="CutCrossEntropyOptions.Shift"/> ends; a divisor of
-    /// N. 0 (default): all rows are one sequence.
+    /// The rows form N / SequenceLength sequences, which is where <see cref="CutCrossEntropyOptions.Shift"/> ends; a divisor
+    /// of N. 0 (default): all rows are one sequence.
     /// </summary>
     public int SequenceLength { get; set; }
 
@@ -43,7 +43,8 @@ public ref struct CutCrossEntropyTensors
     /// rows.</summary>
     public ReadOnlySpan<float> RowWeights { get; set; }
 
-    /// <summary>[N]: written by the forward pass and by loss with gradient, read by the backward pass, which needs it.</summary>
+    /// <summary>[N]: written by the forward pass and by loss with gradient, read by the backward pass, which needs
+    /// it.</summary>
     public Span<float> LogSumExp { get; set; }
 
     /// <summary>[N], the log-probability of the target: written by the forward pass and by loss with gradient; read by the
@@ -57,21 +58,23 @@ public ref struct CutCrossEntropyTensors
     /// <summary>[N], written: the rows' losses, with <see cref="LossReduction.None"/> and only then.</summary>
     public Span<float> Losses { get; set; }
 
-    /// <summary>[N, K], K from 1 to 32, written: the K most likely classes in descending order, of equal ones the lowest first;
-    /// -1 behind the V-th and at ignored rows. K = 1 is the argmax.</summary>
+    /// <summary>[N, K], K from 1 to 32, written: the K most likely classes in descending order, of equal ones the lowest
+    /// first; -1 behind the V-th and at ignored rows. K = 1 is the argmax.</summary>
     public Span2D<int> TopTokens { get; set; }
 
-    /// <summary>[N, K], written: the log-probabilities of <see cref="TopTokens"/>, which it needs; negative infinity behind the
-    /// V-th.</summary>
+    /// <summary>[N, K], written: the log-probabilities of <see cref="TopTokens"/>, which it needs; negative infinity behind
+    /// the V-th.</summary>
     public Span2D<float> TopLogProbabilities { get; set; }
 
-    /// <summary>Whether the forward pass and loss with gradient return <see cref="CutCrossEntropyResult.Accuracy"/>.</summary>
+    /// <summary>Whether the forward pass and loss with gradient return
+    /// <see cref="CutCrossEntropyResult.Accuracy"/>.</summary>
     public bool WantAccuracy { get; set; }
 
     /// <summary>The gradient that arrives at the mean or the sum; null (default): 1.</summary>
     public float? GradLoss { get; set; }
 
-    /// <summary>[N], the gradients that arrive at the losses, with <see cref="LossReduction.None"/>; not set: 1 each.</summary>
+    /// <summary>[N], the gradients that arrive at the losses, with <see cref="LossReduction.None"/>; not set: 1
+    /// each.</summary>
     public ReadOnlySpan<float> GradLosses { get; set; }
 
     /// <summary>[N], the gradients that arrive at <see cref="LogSumExp"/>; not set: 0.</summary>
@@ -89,11 +92,12 @@ public ref struct CutCrossEntropyTensors
     /// <summary>[V], overwritten with the gradient of the bias, which no filter touches.</summary>
     public Span<float> DBias { get; set; }
 
-    /// <summary>Whether the backward pass and loss with gradient return <see cref="CutCrossEntropyResult.DLogitScale"/>. Needs
-    /// <see cref="DEmbeddings"/> or <see cref="DClassifier"/>, and follows its filter.</summary>
+    /// <summary>Whether the backward pass and loss with gradient return <see cref="CutCrossEntropyResult.DLogitScale"/>.
+    /// Needs <see cref="DEmbeddings"/> or <see cref="DClassifier"/>, and follows its filter.</summary>
     public bool WantDLogitScale { get; set; }
 
-    /// <summary>Whether the backward pass and loss with gradient return <see cref="CutCrossEntropyResult.FilterReport"/>.</summary>
+    /// <summary>Whether the backward pass and loss with gradient return
+    /// <see cref="CutCrossEntropyResult.FilterReport"/>.</summary>
     public bool WantFilterReport { get; set; }
 
     /// <summary>[N], written: each row's sum of the |dScore| that the filter left out of dEmbeddings, divided by the row's

@@ -8,8 +8,8 @@ namespace FusedKernels;
 /// </summary>
 /// <remarks>
 /// <para>With <c>z = embeddings . classifier</c> of each model and <c>p = softmax(z / temperature)</c>:
-/// <c>loss[n] = temperature^2 * sum_v pTeacher[n, v] * (log pTeacher[n, v] - log pStudent[n, v])</c>, in nats. The factor keeps
-/// gradients of one size at every temperature. The teacher gets no gradient.</para>
+/// <c>loss[n] = temperature^2 * sum_v pTeacher[n, v] * (log pTeacher[n, v] - log pStudent[n, v])</c>, in nats. The factor
+/// keeps gradients of one size at every temperature. The teacher gets no gradient.</para>
 /// <para>A call takes O(N) memory beyond its arguments, and a workspace below the context's limit. The same inputs give the
 /// same bits, whatever the number of threads. Nothing is allocated on the managed heap.</para>
 /// <para>Both methods throw <see cref="ArgumentException"/> when a required array is not set, shapes do not match or outputs
@@ -35,7 +35,8 @@ public static class Distillation
 
     /// <summary>Computes the student's gradients from the log-sum-exps of the forward pass.</summary>
     /// <param name="context">Where to run.</param>
-    /// <param name="tensors">Both models' arrays, the forward pass's log-sum-exps, and the gradients that are wanted.</param>
+    /// <param name="tensors">Both models' arrays, the forward pass's log-sum-exps, and the gradients that are
+    /// wanted.</param>
     /// <param name="options">Reduction and temperature, as in the forward pass.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
     /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>

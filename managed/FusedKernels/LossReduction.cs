@@ -3,7 +3,8 @@ namespace FusedKernels;
 /// <summary>How the losses of the rows become the loss.</summary>
 public enum LossReduction
 {
-    /// <summary>Their mean over the rows that are not ignored, by weight where rows have one; 0 when there are none.</summary>
+    /// <summary>Their mean over the rows that are not ignored, by weight where rows have one; 0 when there are
+    /// none.</summary>
     Mean = 0,
 
     /// <summary>Their sum.</summary>

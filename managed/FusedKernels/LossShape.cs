@@ -1,8 +1,8 @@
 namespace FusedKernels;
 
 /// <summary>
-/// What a row's loss is as a function of its cross-entropy l = -log p, p being the probability of its target. The gradient is
-/// the cross-entropy's times the function's derivative, one factor per row. <c>default</c> is the cross-entropy itself.
+/// What a row's loss is as a function of its cross-entropy l = -log p, p being the probability of its target. The gradient
+/// is the cross-entropy's times the function's derivative, one factor per row. <c>default</c> is the cross-entropy itself.
 /// </summary>
 public readonly record struct LossShape
 {
@@ -34,8 +34,8 @@ public readonly record struct LossShape
     public static LossShape Poly1(float epsilon) => new(LossShapeKind.Poly1, epsilon);
 
     /// <summary>
-    /// (1 - p^q) / q: Zhang and Sabuncu, "Generalized Cross Entropy", 2018, and the comp-sum family of Mao et al., 2023, with
-    /// tau = 1 + q. From the cross-entropy at 0 to the mean absolute error at 1, ever less moved by wrong labels.
+    /// (1 - p^q) / q: Zhang and Sabuncu, "Generalized Cross Entropy", 2018, and the comp-sum family of Mao et al., 2023,
+    /// with tau = 1 + q. From the cross-entropy at 0 to the mean absolute error at 1, ever less moved by wrong labels.
     /// </summary>
     /// <param name="q">From -1 to 1.</param>
     /// <returns>The shape; the call refuses a parameter out of range.</returns>

@@ -60,7 +60,8 @@ internal static unsafe class CutCrossEntropyCall
                 Loss = !givesLoss ? null
                     : isPerRow ? list.AddRows(losses, tensors.Losses.Length, nameof(tensors.Losses), needed: true)
                     : list.AddScalar(&loss),
-                TopTokens = list.AddRowMatrix(topTokens, ReadOnlyMatrix.Of<int>(tensors.TopTokens), nameof(tensors.TopTokens)),
+                TopTokens = list.AddRowMatrix(
+                    topTokens, ReadOnlyMatrix.Of<int>(tensors.TopTokens), nameof(tensors.TopTokens)),
                 TopLogProbabilities = list.AddRowMatrix(
                     topLogProbabilities, tensors.TopLogProbabilities, nameof(tensors.TopLogProbabilities)),
                 Accuracy = tensors.WantAccuracy ? list.AddScalar(&accuracy) : null,
@@ -77,25 +78,17 @@ internal static unsafe class CutCrossEntropyCall
                 DroppedProbability = list.AddRows(
                     droppedProbability, tensors.DroppedProbability.Length, nameof(tensors.DroppedProbability)),
             };
-            switch (pass)
-            {
-                case Pass.Forward:
-                    FusedKernelsInterop.CutCrossEntropyForward(context, pointers, options, cancellationToken);
-                    break;
-                case Pass.Backward:
-                    FusedKernelsInterop.CutCrossEntropyBackward(context, pointers, options, cancellationToken);
-                    break;
-                case Pass.LossAndGradient:
-                    FusedKernelsInterop.CutCrossEntropyLossAndGradient(context, pointers, options, cancellationToken);
-                    break;
-                case Pass.Partial:
-                    FusedKernelsInterop.CutCrossEntropyPartial(
-                        context, pointers, list.AddRows(maximum, partials.Maximum.Length, nameof(maximum), needed: true),
-                        list.AddRows(sum, partials.Sum.Length, nameof(sum), needed: true),
-                        list.AddRows(target, partials.Target.Length, nameof(target), needed: true), options,
-                        cancellationToken);
-                    break;
-            }
+            if (pass == Pass.Partial)
+                FusedKernelsInterop.CutCrossEntropyPartial(
+                    context, pointers, list.AddRows(maximum, partials.Maximum.Length, nameof(maximum), needed: true),
+                    list.AddRows(sum, partials.Sum.Length, nameof(sum), needed: true),
+                    list.AddRows(target, partials.Target.Length, nameof(target), needed: true), options, cancellationToken);
+            else if (pass == Pass.Forward)
+                FusedKernelsInterop.CutCrossEntropyForward(context, pointers, options, cancellationToken);
+            else if (pass == Pass.Backward)
+                FusedKernelsInterop.CutCrossEntropyBackward(context, pointers, options, cancellationToken);
+            else
+                FusedKernelsInterop.CutCrossEntropyLossAndGradient(context, pointers, options, cancellationToken);
         }
         return new CutCrossEntropyResult
         {
@@ -108,7 +101,10 @@ internal static unsafe class CutCrossEntropyCall
     }
 
     private static bool IsMeanCrossEntropy(in CutCrossEntropyOptions options) =>
-        options is { Reduction: LossReduction.Mean, LabelSmoothing: 0, ZLoss: 0, LossShape.Kind: LossShapeKind.CrossEntropy };
+        options is
+        {
+            Reduction: LossReduction.Mean, LabelSmoothing: 0, ZLoss: 0, LossShape.Kind: LossShapeKind.CrossEntropy,
+        };
 
     private static void Check(Pass pass, in CutCrossEntropyTensors tensors, in CutCrossEntropyOptions options)
     {
@@ -119,7 +115,8 @@ internal static unsafe class CutCrossEntropyCall
             "[N] of int or long, or TargetProbabilities, [N, V]");
         if (tensors.SequenceLength < 0)
             throw new ArgumentException(
-                $"SequenceLength is {tensors.SequenceLength}; it must be 0 (one sequence) or more.", nameof(tensors.SequenceLength));
+                $"SequenceLength is {tensors.SequenceLength}; it must be 0 (one sequence) or more.",
+                nameof(tensors.SequenceLength));
         bool hasRows = tensors.Embeddings.Height != 0;
         if (pass == Pass.Backward)
         {

@@ -5,8 +5,8 @@ namespace FusedKernels.Interop;
 /// <summary>
 /// The arrays of <see cref="CutCrossEntropy"/> as raw tensors, for an object initialiser (the C header's
 /// <c>fk_cut_cross_entropy_tensors</c>, field for field). All but the first two may be null: absent.
-/// <see cref="CutCrossEntropyTensors"/> says what each is for; [...] is the shape of <see cref="Targets"/>, whose last axis is
-/// the one that a shift moves along.
+/// <see cref="CutCrossEntropyTensors"/> says what each is for; [...] is the shape of <see cref="Targets"/>, whose last axis
+/// is the one that a shift moves along.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct CutCrossEntropyTensorPointers

@@ -14,7 +14,8 @@ internal static class LossArguments
         if (reduction == LossReduction.None)
         {
             if (hasGradLoss)
-                throw new ArgumentException("GradLoss is set, but options.Reduction is None: set GradLosses, one per row.", "GradLoss");
+                throw new ArgumentException(
+                    "GradLoss is set, but options.Reduction is None: set GradLosses, one per row.", "GradLoss");
             return;
         }
         if (hasLosses) RefuseRows("Losses", reduction, "the result has the loss");

@@ -45,7 +45,8 @@ internal unsafe ref struct LossTensorList(DLTensor* tensors, long* dimensions, i
         (int sequences, int rest) = Math.DivRem(rows, sequenceLength);
         if (rest != 0)
             throw new ArgumentException(
-                $"{name} has {rows} rows, which do not form sequences of SequenceLength {sequenceLength}: it must divide them.");
+                $"{name} has {rows} rows, which do not form sequences of SequenceLength {sequenceLength}: it must divide them.",
+                name);
         return sequences;
     }
 

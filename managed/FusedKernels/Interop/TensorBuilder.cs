@@ -56,7 +56,8 @@ internal unsafe ref struct TensorBuilder(long* dimensions, int capacity)
         return Describe(data, DLDataType.Float32, rank, shape);
     }
 
-    /// <summary>Matrices [rows, columns] in a row, the first row of each a row behind the last of the one before it.</summary>
+    /// <summary>Matrices [rows, columns] in a row, the first row of each a row behind the last of the one before
+    /// it.</summary>
     public DLTensor AddStack(void* data, DLDataType dataType, long matrices, long rows, long columns, long rowStride)
     {
         long* shape = Take(Stack);

@@ -22,7 +22,8 @@ public sealed class BFloat16Tests
     {
         for (int bits = 0; bits < 0x7F80; bits++)
         {
-            // Of the float patterns from a number to the next, those up to the middle go down; the middle itself goes to even.
+            // Of the float patterns from a number to the next, those up to the middle go down; the middle itself goes to
+            // even.
             Assert.AreEqual(bits, Round((uint)bits << 16 | 0x0001), $"{bits:X4} and a bit");
             Assert.AreEqual(bits, Round((uint)bits << 16 | 0x7FFF), $"{bits:X4}, below the middle");
             Assert.AreEqual(bits + (bits & 1), Round((uint)bits << 16 | 0x8000), $"{bits:X4}, in the middle");

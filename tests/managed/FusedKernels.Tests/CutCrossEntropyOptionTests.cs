@@ -75,7 +75,8 @@ public sealed class CutCrossEntropyOptionTests
             tensors.TopLogProbabilities = logProbabilities;
             CutCrossEntropy.Forward(context, tensors);
             for (int row = 0; row < Rows; row++)
-                AssertTopTokens(oracle, problem.IsIgnored(row), classes, row, tokens.GetRowSpan(row), logProbabilities.GetRowSpan(row));
+                AssertTopTokens(
+                    oracle, problem.IsIgnored(row), classes, row, tokens.GetRowSpan(row), logProbabilities.GetRowSpan(row));
         }
     }
 
@@ -284,7 +285,8 @@ public sealed class CutCrossEntropyOptionTests
             Assert.IsFalse(logProbabilities.ContainsAnyExcept(0));
             return;
         }
-        Bounded[] best = [.. Enumerable.Range(0, classes).Select(v => oracle.LogProbability(row, v)).OrderByDescending(p => p.Value)];
+        Bounded[] best = [.. Enumerable.Range(0, classes)
+            .Select(v => oracle.LogProbability(row, v)).OrderByDescending(p => p.Value)];
         Assert.AreEqual(Math.Min(tokens.Length, classes), tokens.ToArray().Where(v => v >= 0).Distinct().Count());
         for (int k = 0; k < tokens.Length; k++)
         {

@@ -155,7 +155,8 @@ public sealed class CutCrossEntropyTests
         using FusedContext context = Backends.Create(backend);
         float[,] embeddings = { { 1, 2 }, { 3, 4 } }, classifier = new float[1000, 2];
         CutCrossEntropyResult result = CutCrossEntropy.Forward(
-            context, new CutCrossEntropyTensors { Embeddings = embeddings, Classifier = classifier, Targets = new[] { 1, 999 } });
+            context,
+            new CutCrossEntropyTensors { Embeddings = embeddings, Classifier = classifier, Targets = new[] { 1, 999 } });
         // A sum of ones is exact; only the logarithm and the mean round.
         Near.AssertNear(Math.Log(1000), result.Loss, 8 * Near.Unit * Math.Log(1000), "loss");
         // exp multiplies the loss's error by its own value.

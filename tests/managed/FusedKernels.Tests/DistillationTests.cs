@@ -132,7 +132,8 @@ public sealed class DistillationTests
             float loss = ForwardAndBackward(context, options, isPerRow ? null : -1.5f, isPerRow ? gradLosses : null);
 
             DistillationOracle oracle = new(
-                _studentEmbeddings, _studentClassifier, _teacherEmbeddings, _teacherClassifier, _rowWeights, gradLosses, options);
+                _studentEmbeddings, _studentClassifier, _teacherEmbeddings, _teacherClassifier, _rowWeights, gradLosses,
+                options);
             string what = $"N {rows}, V {classes}, D {dims}, {student} x {teacher}, {options}";
             if (!isPerRow) oracle.Loss.AssertNear(loss, $"loss of {what}");
             for (int row = 0; row < rows; row++)

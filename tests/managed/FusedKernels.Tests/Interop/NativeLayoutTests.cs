@@ -6,7 +6,8 @@ using FusedKernels.Interop;
 
 namespace FusedKernels.Tests.Interop;
 
-/// <summary>The C# structs have the layout, and the options the defaults, that the native library was compiled with.</summary>
+/// <summary>The C# structs have the layout, and the options the defaults, that the native library was compiled
+/// with.</summary>
 [TestClass]
 public sealed unsafe class NativeLayoutTests
 {
@@ -134,7 +135,8 @@ public sealed unsafe class NativeLayoutTests
     private static long SizeOf(Type type)
     {
         int size = RuntimeHelpers.SizeOf(type.TypeHandle);
-        // Marshal tells offsets of the marshalled struct, which is the struct itself when both sizes agree on a blittable type.
+        // Marshal tells offsets of the marshalled struct, which is the struct itself when both sizes agree on a blittable
+        // type.
         Assert.AreEqual(size, Marshal.SizeOf(type));
         return size;
     }

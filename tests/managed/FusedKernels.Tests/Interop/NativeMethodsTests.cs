@@ -3,7 +3,8 @@ using FusedKernels.Interop;
 
 namespace FusedKernels.Tests.Interop;
 
-/// <summary>The declarations in C# are the header's: neither side has a function, a parameter or a constant of its own.</summary>
+/// <summary>The declarations in C# are the header's: neither side has a function, a parameter or a constant of its
+/// own.</summary>
 [TestClass]
 public sealed unsafe class NativeMethodsTests
 {

@@ -1,9 +1,9 @@
 namespace FusedKernels.Tests.Oracles;
 
 /// <summary>
-/// A value in double, with a bound on the error that a float evaluation of the same formula may have: a running error analysis
-/// (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.3). So no test picks a tolerance; every element
-/// gets its own from the numbers that went into it. u is <see cref="Near.Unit"/>.
+/// A value in double, with a bound on the error that a float evaluation of the same formula may have: a running error
+/// analysis (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.3). So no test picks a tolerance;
+/// every element gets its own from the numbers that went into it. u is <see cref="Near.Unit"/>.
 /// </summary>
 internal readonly record struct Bounded(double Value, double Error = 0)
 {

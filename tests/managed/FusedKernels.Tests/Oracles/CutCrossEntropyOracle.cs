@@ -1,7 +1,7 @@
 namespace FusedKernels.Tests.Oracles;
 
-/// <summary>Cut cross-entropy with every option by plain loops in double, each result with a bound on what a float computation
-/// may differ by. The formulas are those of <see cref="CutCrossEntropy"/>'s remarks.</summary>
+/// <summary>Cut cross-entropy with every option by plain loops in double, each result with a bound on what a float
+/// computation may differ by. The formulas are those of <see cref="CutCrossEntropy"/>'s remarks.</summary>
 internal sealed class CutCrossEntropyOracle
 {
     private readonly CutCrossEntropyProblem _problem;
@@ -47,9 +47,10 @@ internal sealed class CutCrossEntropyOracle
         get
         {
             if (Options.Reduction != LossReduction.Mean) return 1;
-            Bounded weights = Bounded.Sum([.. Enumerable.Range(0, Rows).Where(row => !_problem.IsIgnored(row)).Select(
-                row => (Bounded)RowWeight(row) * (_problem.TargetProbabilities is null ? ClassWeight(_problem.Target(row)) : 1))]);
-            return weights.Value == 0 ? 0 : 1 / weights;
+            Bounded[] weights = [.. Enumerable.Range(0, Rows).Where(row => !_problem.IsIgnored(row)).Select(
+                row => RowWeight(row) * (Bounded)(_problem.TargetProbabilities is null ? ClassWeight(_problem.Target(row)) : 1))];
+            Bounded sum = Bounded.Sum(weights);
+            return sum.Value == 0 ? 0 : 1 / sum;
         }
     }
 
@@ -72,8 +73,8 @@ internal sealed class CutCrossEntropyOracle
         for (int row = 0; row < Rows; row++)
             for (int v = 0; v < Classes; v++)
             {
-                sum = new(
-                    sum.Value + (_dLogits[row, v] * _scores[row, v]).Value, sum.Error + (_dLogits[row, v] * _scores[row, v]).Error);
+                Bounded term = _dLogits[row, v] * _scores[row, v];
+                sum = new(sum.Value + term.Value, sum.Error + term.Error);
                 magnitude += Math.Abs(_dLogits[row, v].Value) * _scoreMagnitudes[row, v];
             }
         // Kernels may multiply gradients by embeddings instead of recomputing scores: then all the products' terms round.

@@ -1,6 +1,7 @@
 namespace FusedKernels.Tests.Oracles;
 
-/// <summary>Distillation by plain loops in double, each result with a bound on what a float computation may differ by.</summary>
+/// <summary>Distillation by plain loops in double, each result with a bound on what a float computation may differ
+/// by.</summary>
 internal sealed class DistillationOracle
 {
     private readonly TestMatrix _studentEmbeddings, _studentClassifier;
@@ -21,8 +22,10 @@ internal sealed class DistillationOracle
         for (int row = 0; row < rows; row++)
         {
             if (rowWeights[row] == 0) continue;
-            Bounded[] student = LogProbabilities(studentEmbeddings, studentClassifier, row, temperature, out StudentLogSumExp[row]);
-            Bounded[] teacher = LogProbabilities(teacherEmbeddings, teacherClassifier, row, temperature, out TeacherLogSumExp[row]);
+            Bounded[] student = LogProbabilities(
+                studentEmbeddings, studentClassifier, row, temperature, out StudentLogSumExp[row]);
+            Bounded[] teacher = LogProbabilities(
+                teacherEmbeddings, teacherClassifier, row, temperature, out TeacherLogSumExp[row]);
             // Kernels may add the teacher's and the student's part apart, whose terms are larger than their difference.
             Bounded[] terms = [.. Enumerable.Range(0, classes).SelectMany(v => (Bounded[])[
                 Bounded.Exp(teacher[v]) * teacher[v], 0 - Bounded.Exp(teacher[v]) * student[v]])];

@@ -3,8 +3,8 @@ using FusedKernels.Tests.Oracles;
 namespace FusedKernels.Tests.Support;
 
 /// <summary>
-/// Random arguments of a cut cross-entropy, the arrays that it writes, and their comparison with the oracle. Every fifth row is
-/// ignored. What is not set is not passed.
+/// Random arguments of a cut cross-entropy, the arrays that it writes, and their comparison with the oracle. Every fifth row
+/// is ignored. What is not set is not passed.
 /// </summary>
 internal sealed class CutCrossEntropyProblem
 {

@@ -57,7 +57,8 @@ internal sealed class TestMatrix
         return this;
     }
 
-    /// <summary>The matrix as an argument: itself for float, else a copy in that type, whose rows lie apart as well.</summary>
+    /// <summary>The matrix as an argument: itself for float, else a copy in that type, whose rows lie apart as
+    /// well.</summary>
     public ReadOnlyMatrix As(ElementType type) => type switch
     {
         ElementType.BFloat16 => new Span2D<BFloat16>(
