@@ -48,6 +48,20 @@ public sealed class CutCrossEntropyShardTests
     }
 
     [TestMethod, BackendData]
+    public void PartialNamesAMismatch(string backend)
+    {
+        using FusedContext context = Backends.Create(backend);
+        CutCrossEntropyProblem problem = new(4, 6, 3);
+        float[] three = new float[3], four = new float[4], other = new float[4];
+        ArgumentException error = Assert.ThrowsExactly<ArgumentException>(
+            () => CutCrossEntropy.Partial(context, problem.Inputs(), four, three, other, new() { VocabularySize = 6 }));
+        Messages.AssertNames(error, "sum", "3", "4");
+        error = Assert.ThrowsExactly<ArgumentException>(
+            () => CutCrossEntropy.Partial(context, problem.Inputs(), four, other, default, new() { VocabularySize = 6 }));
+        Messages.AssertNames(error, "target", "0", "4");
+    }
+
+    [TestMethod, BackendData]
     public void MergeNamesAMismatch(string backend)
     {
         using FusedContext context = Backends.Create(backend);
