@@ -145,14 +145,15 @@ public static class CutCrossEntropy
     public static float Forward(
         FusedContext context, ReadOnlyMatrix embeddings, ReadOnlyMatrix classifier, ReadOnlyIndices targets,
         CutCrossEntropyOptions options = default, Span<float> logSumExp = default,
-        CancellationToken cancellationToken = default) =>
-        Forward(
-            context,
-            new CutCrossEntropyTensors
-            {
-                Embeddings = embeddings, Classifier = classifier, Targets = targets, LogSumExp = logSumExp,
-            },
-            options, cancellationToken).Loss;
+        CancellationToken cancellationToken = default)
+    {
+        LossArguments.RequireOneLoss(options.Reduction);
+        CutCrossEntropyTensors tensors = new()
+        {
+            Embeddings = embeddings, Classifier = classifier, Targets = targets, LogSumExp = logSumExp,
+        };
+        return Forward(context, tensors, options, cancellationToken).Loss;
+    }
 
     /// <summary>Computes the gradients of the loss, from the log-sum-exp of the forward pass.</summary>
     /// <param name="context">Where to run.</param>
@@ -162,7 +163,7 @@ public static class CutCrossEntropy
     /// <param name="logSumExp">[N], what the forward pass wrote for the same arguments.</param>
     /// <param name="dEmbeddings">[N, D], overwritten; empty: not wanted.</param>
     /// <param name="dClassifier">[V, D], overwritten; empty: not wanted (a frozen head).</param>
-    /// <param name="options">All settings, as in the forward pass.</param>
+    /// <param name="options">All settings, as in the forward pass; the reduction is Mean or Sum.</param>
     /// <param name="gradLoss">The gradient that arrives at the loss.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
     /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
@@ -171,17 +172,17 @@ public static class CutCrossEntropy
     public static void Backward(
         FusedContext context, ReadOnlyMatrix embeddings, ReadOnlyMatrix classifier, ReadOnlyIndices targets,
         ReadOnlySpan<float> logSumExp, Span2D<float> dEmbeddings, Span2D<float> dClassifier,
-        CutCrossEntropyOptions options = default, float gradLoss = 1, CancellationToken cancellationToken = default) =>
-        Backward(
-            context,
-            new CutCrossEntropyTensors
-            {
-                Embeddings = embeddings, Classifier = classifier, Targets = targets,
-                // The backward pass only reads it.
-                LogSumExp = MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(logSumExp), logSumExp.Length),
-                DEmbeddings = dEmbeddings, DClassifier = dClassifier, GradLoss = gradLoss,
-            },
-            options, cancellationToken);
+        CutCrossEntropyOptions options = default, float gradLoss = 1, CancellationToken cancellationToken = default)
+    {
+        CutCrossEntropyTensors tensors = new()
+        {
+            Embeddings = embeddings, Classifier = classifier, Targets = targets,
+            // The backward pass only reads it.
+            LogSumExp = MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(logSumExp), logSumExp.Length),
+            DEmbeddings = dEmbeddings, DClassifier = dClassifier, GradLoss = gradLoss,
+        };
+        Backward(context, tensors, options, cancellationToken);
+    }
 
     /// <summary>Computes the loss and its gradients in one call, which saves a pass over the scores.</summary>
     /// <param name="context">Where to run.</param>
@@ -200,13 +201,14 @@ public static class CutCrossEntropy
     public static float LossAndGradient(
         FusedContext context, ReadOnlyMatrix embeddings, ReadOnlyMatrix classifier, ReadOnlyIndices targets,
         Span2D<float> dEmbeddings, Span2D<float> dClassifier, CutCrossEntropyOptions options = default,
-        Span<float> logSumExp = default, CancellationToken cancellationToken = default) =>
-        LossAndGradient(
-            context,
-            new CutCrossEntropyTensors
-            {
-                Embeddings = embeddings, Classifier = classifier, Targets = targets, LogSumExp = logSumExp,
-                DEmbeddings = dEmbeddings, DClassifier = dClassifier,
-            },
-            options, cancellationToken).Loss;
+        Span<float> logSumExp = default, CancellationToken cancellationToken = default)
+    {
+        LossArguments.RequireOneLoss(options.Reduction);
+        CutCrossEntropyTensors tensors = new()
+        {
+            Embeddings = embeddings, Classifier = classifier, Targets = targets, LogSumExp = logSumExp,
+            DEmbeddings = dEmbeddings, DClassifier = dClassifier,
+        };
+        return LossAndGradient(context, tensors, options, cancellationToken).Loss;
+    }
 }

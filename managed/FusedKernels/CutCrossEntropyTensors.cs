@@ -19,12 +19,15 @@ public ref struct CutCrossEntropyTensors
     /// <summary>[V, D], f32, bf16 or f16; it need not be the type of <see cref="Embeddings"/>. Required.</summary>
     public ReadOnlyMatrix Classifier { get; set; }
 
-    /// <summary>[N], each in [0, V) (of a shard: in [0, VocabularySize)) or the ignore index. Required, unless there are
-    /// <see cref="TargetProbabilities"/>.</summary>
+    /// <summary>
+    /// [N], each in [0, V) (of a shard: in [0, VocabularySize)) or the ignore index. Required, unless there are
+    /// <see cref="TargetProbabilities"/>, or a forward pass computes no loss: <see cref="LossReduction.None"/> without
+    /// <see cref="Losses"/>.
+    /// </summary>
     public ReadOnlyIndices Targets { get; set; }
 
-    /// <summary>[N, V], instead of <see cref="Targets"/>: finite, at least 0, neither of which is checked. Rows need not sum
-    /// to 1.</summary>
+    /// <summary>[N, V], instead of <see cref="Targets"/> and without a shift: finite, at least 0, neither of which is
+    /// checked. Rows need not sum to 1.</summary>
     public ReadOnlySpan2D<float> TargetProbabilities { get; set; }
 
     /// <summary>
@@ -55,7 +58,8 @@ public ref struct CutCrossEntropyTensors
     /// which needs it with <see cref="GradEntropy"/>.</summary>
     public Span<float> Entropy { get; set; }
 
-    /// <summary>[N], written: the rows' losses, with <see cref="LossReduction.None"/> and only then.</summary>
+    /// <summary>[N], written: the rows' losses, with <see cref="LossReduction.None"/> and only then; not set: not
+    /// wanted.</summary>
     public Span<float> Losses { get; set; }
 
     /// <summary>[N, K], K from 1 to 32, written: the K most likely classes in descending order, of equal ones the lowest
@@ -89,7 +93,7 @@ public ref struct CutCrossEntropyTensors
     /// <summary>[V, D], overwritten with the gradient of the classifier; not set for a frozen head.</summary>
     public Span2D<float> DClassifier { get; set; }
 
-    /// <summary>[V], overwritten with the gradient of the bias, which no filter touches.</summary>
+    /// <summary>[V], overwritten with the gradient of <see cref="Bias"/>, which it needs; no filter touches it.</summary>
     public Span<float> DBias { get; set; }
 
     /// <summary>Whether the backward pass and loss with gradient return <see cref="CutCrossEntropyResult.DLogitScale"/>.

@@ -22,8 +22,7 @@ public static class SoftmaxCrossEntropy
     public static unsafe float LossAndGradient(
         FusedContext context, Span2D<float> logits, ReadOnlyIndices targets, SoftmaxCrossEntropyOptions options = default)
     {
-        if (options.Reduction == LossReduction.None)
-            throw new ArgumentException("options.Reduction is None, but this method returns one number: use Mean or Sum.");
+        LossArguments.RequireOneLoss(options.Reduction);
         const int Capacity = TensorBuilder.Matrix + 2 * TensorBuilder.Vector;
         long* dimensions = stackalloc long[Capacity];
         TensorBuilder tensors = new(dimensions, Capacity);

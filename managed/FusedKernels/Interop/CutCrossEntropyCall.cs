@@ -57,9 +57,8 @@ internal static unsafe class CutCrossEntropyCall
                     targetLogProbability, tensors.TargetLogProbability.Length, nameof(tensors.TargetLogProbability),
                     needed: isBackward && options.LossShape.Kind != LossShapeKind.CrossEntropy),
                 Entropy = list.AddRows(entropy, tensors.Entropy.Length, nameof(tensors.Entropy)),
-                Loss = !givesLoss ? null
-                    : isPerRow ? list.AddRows(losses, tensors.Losses.Length, nameof(tensors.Losses), needed: true)
-                    : list.AddScalar(&loss),
+                Loss = isPerRow ? list.AddRows(losses, tensors.Losses.Length, nameof(tensors.Losses))
+                    : givesLoss ? list.AddScalar(&loss) : null,
                 TopTokens = list.AddRowMatrix(
                     topTokens, ReadOnlyMatrix.Of<int>(tensors.TopTokens), nameof(tensors.TopTokens)),
                 TopLogProbabilities = list.AddRowMatrix(
@@ -100,6 +99,10 @@ internal static unsafe class CutCrossEntropyCall
         };
     }
 
+    // A forward pass for log-sum-exp, entropy or top tokens alone; what else needs a target is refused by name natively.
+    private static bool IsWithoutLoss(Pass pass, in CutCrossEntropyTensors tensors, in CutCrossEntropyOptions options) =>
+        pass == Pass.Forward && options.Reduction == LossReduction.None && tensors.Losses.IsEmpty;
+
     private static bool IsMeanCrossEntropy(in CutCrossEntropyOptions options) =>
         options is
         {
@@ -111,8 +114,8 @@ internal static unsafe class CutCrossEntropyCall
         LossArguments.Require(tensors.Embeddings.IsSet, nameof(tensors.Embeddings), "[N, D] of float, BFloat16 or Half");
         LossArguments.Require(tensors.Classifier.IsSet, nameof(tensors.Classifier), "[V, D] of float, BFloat16 or Half");
         LossArguments.Require(
-            tensors.Targets.IsSet || !tensors.TargetProbabilities.IsEmpty, nameof(tensors.Targets),
-            "[N] of int or long, or TargetProbabilities, [N, V]");
+            tensors.Targets.IsSet || !tensors.TargetProbabilities.IsEmpty || IsWithoutLoss(pass, tensors, options),
+            nameof(tensors.Targets), "[N] of int or long, or TargetProbabilities, [N, V]");
         if (tensors.SequenceLength < 0)
             throw new ArgumentException(
                 $"SequenceLength is {tensors.SequenceLength}; it must be 0 (one sequence) or more.",
@@ -129,9 +132,6 @@ internal static unsafe class CutCrossEntropyCall
                 !tensors.Entropy.IsEmpty || tensors.GradEntropy.IsEmpty, nameof(tensors.Entropy),
                 "[N], what the forward pass wrote, for GradEntropy");
         }
-        else if (pass != Pass.Partial && options.Reduction == LossReduction.None)
-            LossArguments.Require(
-                !hasRows || !tensors.Losses.IsEmpty, nameof(tensors.Losses), "[N], one loss per row for LossReduction.None");
         LossArguments.CheckReduction(
             options.Reduction, !tensors.Losses.IsEmpty, !tensors.GradLosses.IsEmpty, tensors.GradLoss.HasValue);
     }

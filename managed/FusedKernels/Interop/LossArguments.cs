@@ -8,6 +8,13 @@ internal static class LossArguments
         if (!isSet) throw new ArgumentException($"{name} is not set; this call needs it: {shape}.", name);
     }
 
+    /// <summary>For methods that return the loss, which is one number with Mean and Sum only.</summary>
+    public static void RequireOneLoss(LossReduction reduction)
+    {
+        if (reduction == LossReduction.None)
+            throw new ArgumentException("options.Reduction is None, but this method returns one number: use Mean or Sum.");
+    }
+
     /// <summary>One loss per row, and what belongs to it, is for reduction None; the scalars are for Mean and Sum.</summary>
     public static void CheckReduction(LossReduction reduction, bool hasLosses, bool hasGradLosses, bool hasGradLoss)
     {

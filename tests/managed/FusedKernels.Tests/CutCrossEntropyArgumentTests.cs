@@ -10,13 +10,17 @@ public sealed class CutCrossEntropyArgumentTests
     public void MissingArraysAreNamedAsProperties(string backend)
     {
         using FusedContext context = Backends.Create(backend);
-        CutCrossEntropyOptions perRow = new() { Reduction = LossReduction.None };
         AssertForwardRefused(context, (ref t) => t.Embeddings = default, default, "Embeddings is not set", "[N, D]");
         AssertForwardRefused(context, (ref t) => t.Embeddings = (float[,]?)null, default, "Embeddings is not set");
         AssertForwardRefused(context, (ref t) => t.Classifier = default, default, "Classifier is not set", "[V, D]");
         AssertForwardRefused(context, (ref t) => t.Targets = default, default, "Targets is not set", "TargetProbabilities");
         AssertForwardRefused(context, (ref t) => t.Targets = (int[]?)null, default, "Targets is not set");
-        AssertForwardRefused(context, (ref t) => { }, perRow, "Losses is not set", "LossReduction.None");
+        AssertForwardRefused(
+            context, (ref t) => { t.Targets = default; t.Losses = new float[5]; }, new() { Reduction = LossReduction.None },
+            "Targets is not set");
+        AssertForwardRefused(
+            context, (ref t) => { t.Targets = default; t.TargetLogProbability = new float[5]; },
+            new() { Reduction = LossReduction.None }, "targets", "NULL");
         AssertBackwardRefused(context, (ref t) => t.LogSumExp = default, default, "LogSumExp is not set", "forward pass");
         AssertBackwardRefused(
             context, (ref t) => { }, new() { LossShape = LossShape.Focal(2) }, "TargetLogProbability is not set", "LossShape");
@@ -31,6 +35,21 @@ public sealed class CutCrossEntropyArgumentTests
         AssertForwardRefused(context, (ref t) => t.Losses = new float[5], default, "Losses is set", "Mean", "None");
         AssertBackwardRefused(context, (ref t) => t.GradLosses = new float[5], sum, "GradLosses is set", "Sum", "GradLoss,");
         AssertBackwardRefused(context, (ref t) => t.GradLoss = 1, perRow, "GradLoss is set", "None", "GradLosses");
+    }
+
+    [TestMethod, BackendData]
+    public void ShortFormsRefuseReductionNone(string backend)
+    {
+        using FusedContext context = Backends.Create(backend);
+        CutCrossEntropyProblem problem = new(5, 7, 3);
+        CutCrossEntropyOptions perRow = new() { Reduction = LossReduction.None };
+        ArgumentException forward = Assert.ThrowsExactly<ArgumentException>(() => CutCrossEntropy.Forward(
+            context, problem.Embeddings.Span, problem.Classifier.Span, problem.Targets, perRow));
+        ArgumentException both = Assert.ThrowsExactly<ArgumentException>(() => CutCrossEntropy.LossAndGradient(
+            context, problem.Embeddings.Span, problem.Classifier.Span, problem.Targets, problem.DEmbeddings.Span, default,
+            perRow));
+        Messages.AssertNames(forward, "Reduction is None", "Mean or Sum");
+        Messages.AssertNames(both, "Reduction is None", "Mean or Sum");
     }
 
     [TestMethod, BackendData]

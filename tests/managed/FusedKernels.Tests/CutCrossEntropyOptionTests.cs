@@ -81,6 +81,30 @@ public sealed class CutCrossEntropyOptionTests
     }
 
     [TestMethod, BackendData]
+    public void WithoutALossNoTargetsAreNeeded(string backend)
+    {
+        using FusedContext context = Backends.Create(backend);
+        CutCrossEntropyProblem problem = new(Rows, Classes, Dims) { Options = new() { IgnoreIndex = null } };
+        Array.Clear(problem.Targets);
+        CutCrossEntropyOracle oracle = new(problem);
+        int[,] tokens = new int[Rows, 1];
+        CutCrossEntropyTensors tensors = new()
+        {
+            Embeddings = problem.Embeddings.Span, Classifier = problem.Classifier.Span, LogSumExp = problem.LogSumExp,
+            Entropy = problem.Entropy, TopTokens = tokens,
+        };
+        CutCrossEntropyOptions noLoss = new() { Reduction = LossReduction.None };
+        Assert.IsTrue(float.IsNaN(CutCrossEntropy.Forward(context, tensors, noLoss).Loss));
+        for (int row = 0; row < Rows; row++)
+        {
+            oracle.LogSumExp[row].AssertNear(problem.LogSumExp[row], $"logSumExp[{row}]");
+            oracle.Entropy[row].AssertNear(problem.Entropy[row], $"entropy[{row}]");
+            Bounded best = Enumerable.Range(0, Classes).Select(v => oracle.Logit(row, v)).MaxBy(logit => logit.Value);
+            Assert.AreEqual(best, oracle.Logit(row, tokens[row, 0]));
+        }
+    }
+
+    [TestMethod, BackendData]
     public void AmongEqualClassesTheLowestIsTheMostLikely(string backend)
     {
         using FusedContext context = Backends.Create(backend);
