@@ -21,8 +21,8 @@ public ref struct CutCrossEntropyTensors
 
     /// <summary>
     /// [N], each in [0, V) (of a shard: in [0, VocabularySize)) or the ignore index. Required, unless there are
-    /// <see cref="TargetProbabilities"/>, or a forward pass computes no loss: <see cref="LossReduction.None"/> without
-    /// <see cref="Losses"/>.
+    /// <see cref="TargetProbabilities"/>, or the call has no loss but only the other outputs and gradients that come through
+    /// them: <see cref="LossReduction.None"/> without <see cref="Losses"/> and <see cref="GradLosses"/>.
     /// </summary>
     public ReadOnlyIndices Targets { get; set; }
 

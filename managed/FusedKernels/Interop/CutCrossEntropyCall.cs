@@ -99,9 +99,10 @@ internal static unsafe class CutCrossEntropyCall
         };
     }
 
-    // A forward pass for log-sum-exp, entropy or top tokens alone; what else needs a target is refused by name natively.
+    // Log-sum-exp, entropy and top tokens alone, and gradients that come through them. What else needs a target is refused by
+    // name natively.
     private static bool IsWithoutLoss(Pass pass, in CutCrossEntropyTensors tensors, in CutCrossEntropyOptions options) =>
-        pass == Pass.Forward && options.Reduction == LossReduction.None && tensors.Losses.IsEmpty;
+        pass != Pass.Partial && options.Reduction == LossReduction.None && tensors.Losses.IsEmpty && tensors.GradLosses.IsEmpty;
 
     private static bool IsMeanCrossEntropy(in CutCrossEntropyOptions options) =>
         options is

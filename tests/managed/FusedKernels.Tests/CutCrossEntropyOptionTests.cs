@@ -84,8 +84,13 @@ public sealed class CutCrossEntropyOptionTests
     public void WithoutALossNoTargetsAreNeeded(string backend)
     {
         using FusedContext context = Backends.Create(backend);
-        CutCrossEntropyProblem problem = new(Rows, Classes, Dims) { Options = new() { IgnoreIndex = null } };
-        Array.Clear(problem.Targets);
+        float[] gradients = CutCrossEntropyProblem.Gradients(Rows);
+        CutCrossEntropyProblem problem = new(Rows, Classes, Dims)
+        {
+            // For the oracle: targets that no gradient reaches.
+            Targets = new int[Rows], GradLosses = new float[Rows], Options = new() { Reduction = LossReduction.None },
+            GradLogSumExp = gradients, GradEntropy = gradients,
+        };
         CutCrossEntropyOracle oracle = new(problem);
         int[,] tokens = new int[Rows, 1];
         CutCrossEntropyTensors tensors = new()
@@ -93,8 +98,7 @@ public sealed class CutCrossEntropyOptionTests
             Embeddings = problem.Embeddings.Span, Classifier = problem.Classifier.Span, LogSumExp = problem.LogSumExp,
             Entropy = problem.Entropy, TopTokens = tokens,
         };
-        CutCrossEntropyOptions noLoss = new() { Reduction = LossReduction.None };
-        Assert.IsTrue(float.IsNaN(CutCrossEntropy.Forward(context, tensors, noLoss).Loss));
+        Assert.IsTrue(float.IsNaN(CutCrossEntropy.Forward(context, tensors, problem.Options).Loss));
         for (int row = 0; row < Rows; row++)
         {
             oracle.LogSumExp[row].AssertNear(problem.LogSumExp[row], $"logSumExp[{row}]");
@@ -102,6 +106,16 @@ public sealed class CutCrossEntropyOptionTests
             Bounded best = Enumerable.Range(0, Classes).Select(v => oracle.Logit(row, v)).MaxBy(logit => logit.Value);
             Assert.AreEqual(best, oracle.Logit(row, tokens[row, 0]));
         }
+
+        tensors.TopTokens = default;
+        tensors.GradLogSumExp = gradients;
+        tensors.GradEntropy = gradients;
+        tensors.DEmbeddings = problem.DEmbeddings.Span;
+        tensors.DClassifier = problem.DClassifier.Span;
+        CutCrossEntropy.Backward(context, tensors, problem.Options);
+        problem.AssertGradients(oracle);
+        CutCrossEntropy.LossAndGradient(context, tensors, problem.Options);
+        problem.AssertGradients(oracle);
     }
 
     [TestMethod, BackendData]
