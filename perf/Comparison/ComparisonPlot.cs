@@ -48,7 +48,8 @@ internal static class ComparisonPlot
         Measurement own = measurements[0];
         double middle = y + (BarHeight / 2.0);
         string name = SecurityElement.Escape(own.Name);
-        double width = X(own.Value) - LabelWidth;
+        // Work that a filter leaves out counts as done, so that a share may exceed 1.
+        double width = X(Math.Min(1, own.Value)) - LabelWidth;
         Line(svg, $"<text x='{LabelWidth - 10}' y='{middle + 5}' text-anchor='end'>{name}</text>");
         Line(svg, $"<rect x='{LabelWidth}' y='{y}' width='{width:0.#}' height='{BarHeight}' fill='#4c78a8'/>");
         Line(svg, $"<text x='{LabelWidth + BarsWidth + 16}' y='{middle + 5}'>{own.Value:0.00}</text>");

@@ -36,7 +36,9 @@ internal static class ComparisonTable
     }
 
     private static string Format(double value) =>
-        value.ToString(Math.Abs(value) < 10 ? "0.000" : "0.0", CultureInfo.InvariantCulture);
+        value.ToString(
+            Math.Abs(value) switch { 0 => "0", < 0.01 => "0.0e0", < 10 => "0.000", _ => "0.0" },
+            CultureInfo.InvariantCulture);
 
     private static Style ValueStyle(Measurement measurement) => measurement.Demand?.IsMetBy(measurement.Value) switch
     {

@@ -16,16 +16,17 @@ internal static class PeakMemory
     /// <summary>The child's option to stop before the operator.</summary>
     public const string ArgumentsOnlyOption = "--arguments-only";
 
-    /// <summary>Peak resident memory beyond inputs and outputs, in 10^6 bytes; the median of repeated pairs.</summary>
+    /// <summary>
+    /// Peak resident memory beyond inputs and outputs, in 10^6 bytes, from one pair of children. Two that do the same
+    /// differ by a few hundred kB, from when the JIT's threads run.
+    /// </summary>
     /// <param name="workload">A name that <see cref="Workloads.ForMemoryProbe"/> knows.</param>
     /// <param name="threads">Threads of the child's context.</param>
-    /// <param name="repetitions">Pairs of children.</param>
-    public static double MegabytesBeyondArguments(string workload, int threads, int repetitions) =>
-        Statistics.Median(Enumerable.Range(0, repetitions).Select(_ =>
-            (PeakBytesOfChild(workload, threads) - PeakBytesOfChild(workload, threads, ArgumentsOnlyOption)) / 1e6));
+    public static double MegabytesBeyondArguments(string workload, int threads) =>
+        (PeakBytesOfChild(workload, threads) - PeakBytesOfChild(workload, threads, ArgumentsOnlyOption)) / 1e6;
 
     /// <summary>What the child does: prints the peak of its resident memory in bytes.</summary>
-    public static void RunProbe(ThroughputWorkload workload, int threads, bool argumentsOnly)
+    public static void RunProbe(OperatorWorkload workload, int threads, bool argumentsOnly)
     {
         using FusedContext context = FusedContext.Cpu(threads);
         Action run = workload.Prepare(context);

@@ -33,4 +33,8 @@ internal static class Statistics
 
         return Median(numerators.Zip(denominators, (numerator, denominator) => numerator / denominator));
     }
+
+    /// <summary>How far values lie apart: the largest over the smallest.</summary>
+    /// <exception cref="InvalidOperationException"><paramref name="values"/> is empty.</exception>
+    public static double Spread(IReadOnlyCollection<double> values) => values.Max() / values.Min();
 }

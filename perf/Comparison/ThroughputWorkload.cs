@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using FusedKernels.Perf.Machine;
 using FusedKernels.Perf.Peers;
@@ -8,8 +7,9 @@ namespace FusedKernels.Perf.Comparison;
 /// <summary>An operator on one shape, measured against one of the machine's limits and against the peers.</summary>
 /// <param name="name">The name in the report.</param>
 /// <param name="work">Floating-point operations of one run, or bytes where <see cref="LimitedByMemory"/> is set.</param>
-/// <param name="prepare">See <see cref="Prepare"/>.</param>
-internal sealed class ThroughputWorkload(string name, double work, Func<FusedContext, Action> prepare) : Workload(name)
+/// <param name="prepare">See <see cref="OperatorWorkload.Prepare"/>.</param>
+internal sealed class ThroughputWorkload(string name, double work, Func<FusedContext, Action> prepare)
+    : OperatorWorkload(name, work, prepare)
 {
     /// <summary>Measured against the read bandwidth instead of the FMA peak.</summary>
     public bool LimitedByMemory { get; init; }
@@ -20,36 +20,31 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
     /// <summary>The operation and arguments that <c>peer.py</c> prepares for the same work, if a peer has it.</summary>
     public string? PeerRequest { get; init; }
 
-    /// <summary>Allocates and touches inputs and outputs, nothing else, and returns what runs the operator once.</summary>
-    public Action Prepare(FusedContext context) => prepare(context);
+    /// <summary>The same work on f32 inputs, if the speed relative to it is reported: it takes turns like a peer.</summary>
+    public OperatorWorkload? Float32 { get; init; }
+
+    /// <summary>What else the report tells about the operator's results, by runs of its own before the timings.</summary>
+    public Func<FusedContext, IEnumerable<(string Unit, double Value)>>? Accuracy { get; init; }
 
     /// <inheritdoc/>
     public override int Steps(ComparisonSession session) =>
-        1 + session.Settings.Repetitions + (ReportsMemory ? 1 : 0);
+        1 + session.Settings.RepetitionsOf(Work) + (ReportsMemory ? 1 : 0);
 
     /// <inheritdoc/>
     public override IReadOnlyList<Measurement> Measure(ComparisonSession session)
     {
-        Action run = prepare(session.Context);
-        run(); // warms up: pages, threads, workspace
-        Contestant library = new("FusedKernels", () => Time(run));
+        (string Unit, double Value)[] accuracy = [.. Accuracy?.Invoke(session.Context) ?? []];
+        GC.Collect(); // its arguments make room for the ones below
+        Contestant library = new("FusedKernels", PrepareTimer(session.Context));
+        Contestant[] float32 = Float32 is null ? [] : [new Contestant(Float32.Name, Float32.PrepareTimer(session.Context))];
         IReadOnlyList<(PeerProcess Process, Contestant Turns)> peers = PreparePeers(session);
         session.Step();
 
         IMachineLoop loop = LimitedByMemory ? session.ReadBandwidth : session.FmaPeak;
-        for (int i = 0; i < session.Settings.Repetitions; i++)
-        {
-            foreach (Contestant contestant in peers.Select(peer => peer.Turns).Prepend(library))
-            {
-                contestant.TakeTurn(loop, session.Threads, session.Settings.LoopDuration);
-            }
-
-            session.Step();
-        }
-
+        TakeTurns(session, Work, loop, [library, .. float32, .. peers.Select(peer => peer.Turns)]);
         if (ReportsMemory)
         {
-            library.Megabytes = PeakMemory.MegabytesBeyondArguments(Name, session.Threads, session.Settings.MemoryRepetitions);
+            library.Megabytes = PeakMemory.MegabytesBeyondArguments(Name, session.Threads);
             foreach ((PeerProcess process, Contestant turns) in peers)
             {
                 turns.Megabytes = process.Memory();
@@ -58,7 +53,13 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
             session.Step();
         }
 
-        return [.. Figures(library, [.. peers.Select(peer => peer.Turns).OrderBy(peer => peer.MedianSeconds)], loop)];
+        return
+        [
+            .. Figures(library, [.. peers.Select(peer => peer.Turns).OrderBy(peer => peer.MedianSeconds)], loop),
+            .. float32.Select(other => Report(
+                Units.TimesFloat32, library.SpeedOver(other), detail: Describe(other, loop))),
+            .. accuracy.Select(figure => Report(figure.Unit, figure.Value)),
+        ];
     }
 
     private List<(PeerProcess Process, Contestant Turns)> PreparePeers(ComparisonSession session)
@@ -86,7 +87,7 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
     private IEnumerable<Measurement> Figures(Contestant library, IReadOnlyList<Contestant> peers, IMachineLoop loop)
     {
         string detail = Describe(library, loop);
-        IEnumerable<Measurement> figures = PerPeer(loop.Unit, peers, of => of.ShareOfLimit(work), library, detail);
+        IEnumerable<Measurement> figures = PerPeer(loop.Unit, peers, of => of.ShareOfLimit(Work), library, detail);
         figures = figures.Concat(peers.Select(peer => Report(
             Units.TimesPeer, library.SpeedOver(peer), peer.Name, 1, Describe(peer, loop))));
         return ReportsMemory
@@ -102,13 +103,6 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
 
     private string Describe(Contestant contestant, IMachineLoop loop) => string.Create(
         CultureInfo.InvariantCulture,
-        $"{contestant.Name}: {contestant.MedianSeconds * 1e3:F1} ms, {work / contestant.MedianSeconds / 1e9:F1} of "
+        $"{contestant.Name}: {contestant.MedianSeconds * 1e3:F1} ms, {Work / contestant.MedianSeconds / 1e9:F1} of "
         + $"{contestant.MedianLimit / 1e9:F1} {(LimitedByMemory ? "GB/s" : "Gflop/s")} {loop.Name}");
-
-    private static double Time(Action run)
-    {
-        long start = Stopwatch.GetTimestamp();
-        run();
-        return Stopwatch.GetElapsedTime(start).TotalSeconds;
-    }
 }

@@ -1,3 +1,5 @@
+using FusedKernels.Perf.Machine;
+
 namespace FusedKernels.Perf.Comparison;
 
 /// <summary>A named unit of work of the comparison. <see cref="Workloads"/> lists them.</summary>
@@ -15,6 +17,25 @@ internal abstract class Workload(string name)
 
     /// <summary>Measures the workload, and the session's peers beside it.</summary>
     public abstract IReadOnlyList<Measurement> Measure(ComparisonSession session);
+
+    /// <summary>Has the contestants take turns, round by round, so that each round's timings lie side by side.</summary>
+    /// <param name="session">Receives a step per round.</param>
+    /// <param name="work">The work of one round of the library's, which decides how many rounds there are.</param>
+    /// <param name="loop">What is measured beside each timing.</param>
+    /// <param name="contestants">Those that take turns.</param>
+    protected static void TakeTurns(
+        ComparisonSession session, double work, IMachineLoop loop, IReadOnlyList<Contestant> contestants)
+    {
+        for (int i = 0; i < session.Settings.RepetitionsOf(work); i++)
+        {
+            foreach (Contestant contestant in contestants)
+            {
+                contestant.TakeTurn(loop, session.Threads, session.Settings.LoopDuration);
+            }
+
+            session.Step();
+        }
+    }
 
     /// <summary>A figure of this workload with the demand that belongs to it.</summary>
     protected Measurement Report(

@@ -13,8 +13,18 @@ internal static class Workloads
     public static IReadOnlyList<Workload> All { get; } =
     [
         GemmOperation.Workload(1024, 8192, 2304, new Demand(Units.OfPeak, 0.85)),
-        CutCrossEntropyOperation.Forward(1024, 32000, 2048, new Demand(Units.OfPeak, 0.75), new Demand(Units.Megabytes, 64)),
-        CutCrossEntropyOperation.LossAndGradient(1024, 32000, 2048),
+        .. CutCrossEntropyOf(1024, 32000, 2048, megabytes: 64),
+        CutCrossEntropyOperation.ForwardBFloat16(
+            1024, 32000, 2048, new Demand(Units.TimesFloat32, 0.9), new Demand(Units.Megabytes, 64)),
+        CutCrossEntropyOperation.LossAndGradientRecompute(1024, 32000, 2048, new Demand(Units.Megabytes, 16)),
+        .. CutCrossEntropyOf(512, 128256, 2048, megabytes: 256),
+        .. CutCrossEntropyOf(4096, 50257, 768, megabytes: 64),
+        new MemoryWorkload(CutCrossEntropyOperation.LossAndGradient(1024, 256000, 2304))
+        {
+            Demands = [new Demand(Units.Megabytes, 256)],
+        },
+        CutCrossEntropyOperation.Growth(
+            [256, 1024, 8192], 32000, 768, new Demand(Units.TimeSpread, 1.1), new Demand(Units.WorkspaceMegabytes, 64)),
         AttentionOperation.Forward(1, 8, 2048, 128, causal: false),
         AttentionOperation.Backward(1, 8, 2048, 128, causal: false),
         RmsNormOperation.Forward(32768, 2048),
@@ -42,8 +52,21 @@ internal static class Workloads
     }
 
     /// <summary>The workload with this name, for a child process that measures its memory.</summary>
-    public static ThroughputWorkload ForMemoryProbe(string name) =>
-        All.OfType<ThroughputWorkload>().Append(MemoryProbeCheck).Single(workload => workload.Name == name);
+    public static OperatorWorkload ForMemoryProbe(string name) =>
+        All.OfType<OperatorWorkload>().Append(MemoryProbeCheck).Single(workload => workload.Name == name);
+
+    private static Workload[] CutCrossEntropyOf(int n, int v, int d, double megabytes)
+    {
+        Demand memory = new(Units.Megabytes, megabytes);
+        return
+        [
+            CutCrossEntropyOperation.Forward(
+                n, v, d, new Demand(Units.OfPeak, 0.85), new Demand(Units.TimesPeer, 1.3), memory),
+            CutCrossEntropyOperation.LossAndGradient(
+                n, v, d, new Demand(Units.OfPeak, 0.80), new Demand(Units.TimesPeer, 1.2), memory),
+            CutCrossEntropyOperation.LossAndGradientFiltered(n, v, d, new Demand(Units.TimesPeer, 2), memory),
+        ];
+    }
 
     private static unsafe void AllocateAndTouch()
     {

@@ -99,6 +99,61 @@ public sealed class ComparisonSessionTests
         Assert.AreEqual(0.0, figures[1].Value);
     }
 
+    [TestMethod]
+    public void SpeedOverFloat32AndAccuracyFollowTheOtherFigures()
+    {
+        using ComparisonSession session = new(CompareSettings.Quick, 1);
+        ThroughputWorkload workload = new("op", 1, _ => () => { })
+        {
+            Float32 = new ThroughputWorkload("op f32", 1, _ => () => Thread.Sleep(20)),
+            Accuracy = _ => [(Units.DroppedProbability, 0.25)],
+            Demands = [new Demand(Units.TimesFloat32, 0.9)],
+        };
+
+        IReadOnlyList<Measurement> figures = workload.Measure(session);
+
+        CollectionAssert.AreEqual(
+            (string[])[Units.OfPeak, Units.TimesFloat32, Units.DroppedProbability],
+            figures.Select(figure => figure.Unit).ToArray());
+        Assert.IsGreaterThan(1.0, figures[1].Value, "doing nothing is faster than sleeping");
+        Assert.AreEqual(0.9, figures[1].Demand?.Limit);
+        StringAssert.StartsWith(figures[1].Detail, "op f32: ");
+        Assert.AreEqual(0.25, figures[2].Value);
+    }
+
+    [TestMethod]
+    public void GrowthReportsEverySizeAndHowFarTheyLieApart()
+    {
+        using ComparisonSession session = new(CompareSettings.Quick, 1);
+        int steps = 0;
+        session.Step = () => steps++;
+        GrowthWorkload workload = CutCrossEntropyOperation.Growth(
+            [64, 1024, 2048], 50, 16, new Demand(Units.TimeSpread, 1.1), new Demand(Units.WorkspaceMegabytes, 64));
+
+        IReadOnlyList<Measurement> figures = workload.Measure(session);
+
+        CollectionAssert.AreEqual(
+            (string[])
+            [
+                "cce f32 N64 V50 D16 loss_and_gradient exact x_N1024",
+                "cce f32 N64 V50 D16 loss_and_gradient exact workspace_MB",
+                "cce f32 N1024 V50 D16 loss_and_gradient exact x_N1024",
+                "cce f32 N1024 V50 D16 loss_and_gradient exact workspace_MB",
+                "cce f32 N2048 V50 D16 loss_and_gradient exact x_N1024",
+                "cce f32 N2048 V50 D16 loss_and_gradient exact workspace_MB",
+                "cce f32 V50 D16 loss_and_gradient exact growth max/min",
+            ],
+            figures.Select(figure => $"{figure.Name} {figure.Unit}").ToArray());
+        double[] times = [figures[0].Value, figures[2].Value, figures[4].Value];
+        Assert.AreEqual(1.0, times[1]);
+        Assert.AreEqual(times.Max() / times.Min(), figures[^1].Value);
+        Assert.AreEqual(1.1, figures[^1].Demand?.Limit);
+        Assert.IsLessThan(figures[3].Value, figures[1].Value, "each size starts without a workspace");
+        Assert.AreEqual(session.Context.WorkspaceBytes / 1e6, figures[5].Value);
+        Assert.AreEqual(64.0, figures[5].Demand?.Limit);
+        Assert.AreEqual(workload.Steps(session), steps);
+    }
+
     private string Runner => Path.Combine(_folder, "run.sh");
 
     private void WriteRunner(string answers, string prepare = """echo "ready fake 1.0" """)

@@ -39,6 +39,9 @@ public sealed class MeasurementTests
     [DataRow(Units.OfPeak, 0.85, 0.84, false)]
     [DataRow(Units.OfBandwidth, 0.5, 0.6, true)]
     [DataRow(Units.TimesPeer, 1, 0.9, false)]
+    [DataRow(Units.TimesFloat32, 0.9, 0.95, true)]
+    [DataRow(Units.TimeSpread, 1.1, 1.2, false)]
+    [DataRow(Units.WorkspaceMegabytes, 64, 63, true)]
     [DataRow(Units.Nanoseconds, 150, 151, false)]
     [DataRow(Units.Bytes, 0, 0, true)]
     [DataRow(Units.Megabytes, 64, 63, true)]
@@ -53,13 +56,14 @@ public sealed class MeasurementTests
             new("first <op>", 0.5, Units.OfPeak, "a", 0.4) { Demand = new Demand(Units.OfPeak, 0.75) },
             new("first <op>", 0.5, Units.OfPeak, "b", 0.3) { Demand = new Demand(Units.OfPeak, 0.75) },
             new("second", 0.25, Units.OfBandwidth),
+            new("filtered", 1.7, Units.OfPeak),
             new("second", 12, Units.Megabytes),
         ]);
 
         System.Xml.Linq.XElement root = System.Xml.Linq.XElement.Parse(svg);
         System.Xml.Linq.XNamespace ns = "http://www.w3.org/2000/svg";
         string[] barWidths = [.. root.Elements(ns + "rect").Skip(1).Select(bar => bar.Attribute("width")!.Value)];
-        CollectionAssert.AreEqual((string[])["250", "125"], barWidths);
+        CollectionAssert.AreEqual((string[])["250", "125", "500"], barWidths);
         Assert.AreEqual(2, root.Elements(ns + "circle").Count());
         Assert.AreEqual(1, root.Elements(ns + "line").Count(line => line.Attribute("stroke-width") is not null));
     }

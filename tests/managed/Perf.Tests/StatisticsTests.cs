@@ -25,4 +25,11 @@ public sealed class StatisticsTests
     [TestMethod]
     public void UnpairedValuesAreRefused() =>
         Assert.ThrowsExactly<ArgumentException>(() => Statistics.MedianOfRatios([1, 2], [1]));
+
+    [TestMethod]
+    public void SpreadIsTheLargestOverTheSmallest()
+    {
+        Assert.AreEqual(1.25, Statistics.Spread([1.0, 0.8, 0.9]));
+        Assert.AreEqual(1.0, Statistics.Spread([3.0]));
+    }
 }

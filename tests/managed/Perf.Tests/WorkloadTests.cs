@@ -11,6 +11,17 @@ public sealed class WorkloadTests
         "gemm f32 1024x8192x2304",
         "cce f32 N1024 V32000 D2048 forward",
         "cce f32 N1024 V32000 D2048 loss_and_gradient exact",
+        "cce f32 N1024 V32000 D2048 loss_and_gradient filtered",
+        "cce bf16 N1024 V32000 D2048 forward",
+        "cce f32 N1024 V32000 D2048 loss_and_gradient recompute",
+        "cce f32 N512 V128256 D2048 forward",
+        "cce f32 N512 V128256 D2048 loss_and_gradient exact",
+        "cce f32 N512 V128256 D2048 loss_and_gradient filtered",
+        "cce f32 N4096 V50257 D768 forward",
+        "cce f32 N4096 V50257 D768 loss_and_gradient exact",
+        "cce f32 N4096 V50257 D768 loss_and_gradient filtered",
+        "cce f32 N1024 V256000 D2304 loss_and_gradient exact",
+        "cce f32 V32000 D768 loss_and_gradient exact growth",
         "attention f32 B1 H8 S2048 d128 full forward",
         "attention f32 B1 H8 S2048 d128 full backward",
         "call_overhead empty",
@@ -39,5 +50,15 @@ public sealed class WorkloadTests
     {
         string message = Assert.ThrowsExactly<ArgumentException>(() => Workloads.Matching("no such thing")).Message;
         StringAssert.Contains(message, "no such thing");
+    }
+
+    [TestMethod]
+    public void LargeWorkIsTimedLessOftenButThreeTimesAtLeast()
+    {
+        Assert.AreEqual(7, CompareSettings.Full.RepetitionsOf(0));
+        Assert.AreEqual(7, CompareSettings.Full.RepetitionsOf(0.4e12));
+        Assert.AreEqual(4, CompareSettings.Full.RepetitionsOf(0.9e12));
+        Assert.AreEqual(3, CompareSettings.Full.RepetitionsOf(100e12));
+        Assert.AreEqual(1, CompareSettings.Quick.RepetitionsOf(0.8e12));
     }
 }
