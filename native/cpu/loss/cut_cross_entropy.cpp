@@ -14,7 +14,7 @@ namespace fk::cpu::FK_ISA {
 namespace {
 
 constexpr int64_t kForwardRows = 1024;
-constexpr int64_t kBackwardWindow = 8 * kWindowStep;
+constexpr int64_t kBackwardWindow = 4 * kWindowStep;
 
 // With R rows to a block, a step of the classifier's gradient reads and writes memory 2.7 P / (R W) as long as it computes
 // (P operations, W floats per second): 4 % at 512 rows of what 2 cores at 115 Gflop/s and 30 GB/s take, 7 % at 256, most of
