@@ -317,30 +317,39 @@ TEST(CutCrossEntropyEdges, NanStaysInItsRowWithEverything) {
     }
 }
 
-// Log-sum-exp, entropy and the best classes belong to the model alone.
+// Log-sum-exp, entropy and the best classes belong to the model alone, and so do the gradients through them.
 TEST(CutCrossEntropyEdges, NeedsNoTargetsWithoutALoss) {
   Case c(40, 270, 9, FK_REDUCTION_NONE);
-  c.entropy = c.gradLogSumExp = c.gradEntropy = true;
+  c.bias = c.rowWeights = c.entropy = c.gradLogSumExp = c.gradEntropy = c.dBias = c.dLogitScale = true;
   c.topCount = 2;
   c.ignoredShare = 0;
   c.gradLoss = true;
   Problem problem(c, Random(15));
   problem.gradLoss.fill([] { return 0; });
   const CutCrossEntropyExpectations expectations(problem);
+  const auto withoutTargets = [](CutCrossEntropyTensors& t) {
+    t.value.targets = nullptr;
+    t.value.loss = nullptr;
+    t.value.grad_loss = nullptr;
+    return &t.value;
+  };
   for (Isa isa : supportedIsas()) {
     SCOPED_TRACE(isaName(isa));
-    Outputs out = problem.forward(contextFor(isa, 2));  // for the loss, which is not asked for below
-    CutCrossEntropyTensors forward = problem.inputs(), backward = problem.inputs();
-    problem.addForwardOutputs(forward, out);
-    forward.value.loss = nullptr;
-    backward.value.log_sum_exp = backward.keep(out.logSumExp);
-    backward.value.entropy = backward.keep(out.entropy);
-    problem.addGradients(backward, out);
-    backward.value.grad_loss = nullptr;
-    for (CutCrossEntropyTensors* t : {&forward, &backward}) t->value.targets = nullptr;
-    ASSERT_EQ(fk_cut_cross_entropy_forward(contextFor(isa, 2), &c.options, &forward.value), FK_OK) << fk_last_error();
-    ASSERT_EQ(fk_cut_cross_entropy_backward(contextFor(isa, 2), &c.options, &backward.value), FK_OK) << fk_last_error();
-    expectations.expectEverything(out);
+    fk_context* context = contextFor(isa, 2);
+    Outputs split = problem.outputs(), whole = problem.outputs();
+    for (Outputs* out : {&split, &whole}) out->loss = problem.forward(context).loss;  // which the calls below do not write
+    CutCrossEntropyTensors forward = problem.inputs(), backward = problem.inputs(), both = problem.inputs();
+    problem.addForwardOutputs(forward, split);
+    backward.value.log_sum_exp = backward.keep(split.logSumExp);
+    backward.value.entropy = backward.keep(split.entropy);
+    problem.addGradients(backward, split);
+    problem.addForwardOutputs(both, whole);
+    problem.addGradients(both, whole);
+    ASSERT_EQ(fk_cut_cross_entropy_forward(context, &c.options, withoutTargets(forward)), FK_OK) << fk_last_error();
+    ASSERT_EQ(fk_cut_cross_entropy_backward(context, &c.options, withoutTargets(backward)), FK_OK) << fk_last_error();
+    ASSERT_EQ(fk_cut_cross_entropy_loss_and_gradient(context, &c.options, withoutTargets(both)), FK_OK) << fk_last_error();
+    expectations.expectEverything(split);
+    expectations.expectEverything(whole);
   }
 }
 

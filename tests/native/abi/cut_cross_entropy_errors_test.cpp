@@ -220,7 +220,7 @@ TEST(CutCrossEntropyErrors, ArraysThatNeedOrExcludeOthers) {
     call.value().accuracy = call.value().target_log_probability = nullptr;
     call.options.loss_shape = FK_LOSS_SHAPE_FOCAL;
   });
-  refused(Call::kForward, "targets", [](Call& call) { call.value().targets = nullptr; });
+  forAll("targets", [](Call& call) { call.value().targets = nullptr; });
   refused(Call::kForward, "accuracy", [&](Call& call) {
     call.value().targets = nullptr;
     call.value().target_log_probability = nullptr;
@@ -268,8 +268,7 @@ TEST(CutCrossEntropyErrors, WhatShardsDoNotKnow) {
     call->options.vocabulary_size = 2 * kClasses;
     return call;
   };
-  for (Call::Function function : {Call::kForward, Call::kLossAndGradient})
-    shardCall(function)->expectRefused("shard");
+  for (Call::Function function : {Call::kForward, Call::kLossAndGradient}) shardCall(function)->expectRefused("shard");
   const auto plainBackward = [&] { return shardCall(Call::kBackward); };
   EXPECT_EQ(plainBackward()->run(), FK_OK) << fk_last_error();
   for (auto [offset, size] : {std::pair<int64_t, int64_t>{-1, 10}, {6, 10}, {0, 4}, {INT64_MAX, INT64_MAX}}) {
