@@ -268,8 +268,8 @@ typedef struct {
   DLTensor* top_tokens;             /* [..., K] int32 or int64, 1 <= K <= 32: the K most likely classes, descending; of
                                        equal ones the lowest first; -1 behind the V-th. K = 1 is the argmax.          */
   DLTensor* top_log_probabilities;  /* [..., K] their log p, -inf behind the V-th; needs top_tokens                   */
-  DLTensor* accuracy;               /* one element: the share of rows, among those not ignored, whose target no class
-                                       exceeds (ties to the lowest class); 0 without rows                             */
+  DLTensor* accuracy;               /* one element: the share of the rows that are not ignored whose target is their argmax,
+                                       the lowest of equal ones; 0 without rows                                    */
   /* Upstream gradients of backward and loss_and_gradient; absent: 1 for the loss, 0 for the others */
   const DLTensor* grad_loss;        /* shaped like loss                                                               */
   const DLTensor* grad_log_sum_exp; /* [...]                                                                          */

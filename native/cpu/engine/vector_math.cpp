@@ -18,6 +18,10 @@ void sigmoid(const float* x, float* y, int64_t count) {
   forEachVector(count, [=](auto d, int64_t i) { hn::StoreU(Sigmoid(d, hn::LoadU(d, x + i)), d, y + i); });
 }
 
+void tanh(const float* x, float* y, int64_t count) {
+  forEachVector(count, [=](auto d, int64_t i) { hn::StoreU(Tanh(d, hn::LoadU(d, x + i)), d, y + i); });
+}
+
 void log(const float* x, float* y, int64_t count) {
   forEachVector(count, [=](auto d, int64_t i) { hn::StoreU(Log(d, hn::LoadU(d, x + i)), d, y + i); });
 }
@@ -27,6 +31,6 @@ void log(const float* x, float* y, int64_t count) {
 // MaxLanes, not Lanes: the table must be a compile-time constant, or loading the library would run this ISA's code.
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(hn::ScalableTag<float>()));
 
-const VectorMathKernels vectorMathKernels = {exp, expBelowOverflow, sigmoid, log, kLanes};
+const VectorMathKernels vectorMathKernels = {exp, expBelowOverflow, sigmoid, tanh, log, kLanes};
 
 }  // namespace fk::cpu::FK_ISA

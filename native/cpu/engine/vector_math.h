@@ -12,6 +12,7 @@ struct VectorMathKernels {
   Function exp;
   Function expBelowOverflow;
   Function sigmoid;
+  Function tanh;
   Function log;
   int lanes;  // of the widest vector: 1 scalar, 4 sse4, 8 avx2, 16 avx512
 };

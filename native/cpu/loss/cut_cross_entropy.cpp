@@ -260,7 +260,8 @@ class FilterReport {
     a_.filterReport->d_classifier_tiles = counts.dYSteps;
     a_.filterReport->d_classifier_tiles_skipped = counts.dYSkipped;
     a_.filterReport->d_embeddings_error = leftOut_ > 0 ? leftOut_ * largestRowNorm(a_.classifier) : 0;
-    a_.filterReport->d_classifier_error = counts.dYDropped > 0 ? counts.dYDropped * largestRowNorm(visitedRows(a_, visits)) : 0;
+    a_.filterReport->d_classifier_error =
+        counts.dYDropped > 0 ? counts.dYDropped * largestRowNorm(visitedRows(a_, visits)) : 0;
     a_.filterReport->max_dropped_probability = largest_;
   }
 

@@ -1,4 +1,4 @@
-// Holds exp, log and sigmoid to the contracts that vector_math-inl.h states, over the whole range of float.
+// Holds exp, log, tanh and sigmoid to the contracts that vector_math-inl.h states, over the whole range of float.
 #include "cpu/engine/vector_math.h"
 
 #include <limits>
@@ -33,10 +33,26 @@ void addNeighbours(std::vector<float>& values, float center) {
 const std::vector<float>& sweep() {
   static const std::vector<float> values = [] {
     std::vector<float> all = strideThroughAllFloats();
-    for (float edge :
-         {0.0f, -0.0f, 1.0f, -1.0f, 0.70710678f, 1.41421356f, 2.0f, -87.0f, -88.722839f, -103.97f,
-          std::numeric_limits<float>::min(), -std::numeric_limits<float>::min(), std::numeric_limits<float>::max(),
-          -std::numeric_limits<float>::max(), kInfinity, -kInfinity, kExpFlushesToZeroBelow, kExpOverflowsAbove}) {
+    for (float edge : {0.0f,
+                       -0.0f,
+                       1.0f,
+                       -1.0f,
+                       0.625f,
+                       -0.625f,
+                       0.70710678f,
+                       1.41421356f,
+                       2.0f,
+                       -87.0f,
+                       -88.722839f,
+                       -103.97f,
+                       std::numeric_limits<float>::min(),
+                       -std::numeric_limits<float>::min(),
+                       std::numeric_limits<float>::max(),
+                       -std::numeric_limits<float>::max(),
+                       kInfinity,
+                       -kInfinity,
+                       kExpFlushesToZeroBelow,
+                       kExpOverflowsAbove}) {
       addNeighbours(all, edge);
     }
     for (int n = -126; n <= 128; ++n) {  // where exp rounds x / ln 2 to the next integer
@@ -131,6 +147,27 @@ TEST_P(VectorMathTest, SigmoidOverTheWholeRange) {
   EXPECT_LE(worst.ulps, 3) << "at " << worst.at;
 }
 
+// Subnormal arguments may come out as themselves or as 0, which is within a subnormal of the exact value.
+TEST_P(VectorMathTest, TanhOverTheWholeRange) {
+  const std::vector<float>& x = sweep();
+  const std::vector<float> y = apply(kernels().tanh, x);
+  Worst worst;
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isnan(x[i])) {
+      ASSERT_TRUE(std::isnan(y[i]));
+    } else if (std::fabs(x[i]) < std::numeric_limits<float>::min()) {
+      ASSERT_LE(std::fabs(y[i] - x[i]), std::numeric_limits<float>::min()) << x[i];
+    } else {
+      ASSERT_EQ(std::signbit(y[i]), std::signbit(x[i])) << x[i];
+      ASSERT_LE(std::fabs(y[i]), 1) << x[i];
+      worst.see(std::tanh(static_cast<double>(x[i])), y[i], x[i]);
+    }
+  }
+  EXPECT_LE(worst.ulps, 3) << "at " << worst.at;
+  EXPECT_EQ(apply(kernels().tanh, kInfinity), 1.0f);
+  EXPECT_EQ(apply(kernels().tanh, -kInfinity), -1.0f);
+}
+
 TEST_P(VectorMathTest, LogOverTheWholeRange) {
   const std::vector<float>& x = sweep();
   const std::vector<float> y = apply(kernels().log, x);
@@ -150,7 +187,7 @@ TEST_P(VectorMathTest, LogOverTheWholeRange) {
 
 // A softmax over equal scores is exactly uniform only if no lane and no tail rounds differently.
 TEST_P(VectorMathTest, ResultsDoNotDependOnThePlaceInTheArray) {
-  for (auto function : {kernels().exp, kernels().expBelowOverflow, kernels().sigmoid, kernels().log}) {
+  for (auto function : {kernels().exp, kernels().expBelowOverflow, kernels().sigmoid, kernels().tanh, kernels().log}) {
     for (float value : {-0.3f, -17.77f, 0.9f, 3.1f, kNan}) {
       const float alone = apply(function, value);
       EXPECT_TRUE(test::sameBits(apply(function, std::vector<float>(67, value)), std::vector<float>(67, alone))) << value;
