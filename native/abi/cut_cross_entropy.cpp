@@ -2,6 +2,7 @@
 
 #include "abi/arguments.h"
 #include "abi/boundary.h"
+#include "abi/loss.h"
 #include "abi/options.h"
 #include "cpu/loss/shards.h"
 
@@ -163,13 +164,6 @@ Call readInputs(Arguments& arguments, const Options& options, const Tensors& ten
     call.classWeights = arguments.vector<const float>("class_weights", tensors.class_weights, "[V]");
   if (tensors.row_weights) call.rowWeights = arguments.vector<const float>("row_weights", tensors.row_weights, "[...]");
   return call;
-}
-
-// T is float for the loss and const float for its gradient.
-template <class T>
-Vector<T> readLoss(Arguments& arguments, fk_reduction reduction, const char* name, const DLTensor* tensor) {
-  if (reduction == FK_REDUCTION_NONE) return arguments.vector<T>(name, tensor, "[...]");
-  return arguments.scalar<T>(name, tensor);
 }
 
 void readUpstream(Arguments& arguments, const Tensors& tensors, Call& call) {

@@ -4,6 +4,7 @@
 
 #include "abi/arguments.h"
 #include "abi/boundary.h"
+#include "abi/loss.h"
 #include "abi/options.h"
 
 namespace fk::abi {
@@ -33,13 +34,6 @@ cpu::DistillationArguments readInputs(Arguments& arguments, const fk_distillatio
 
 void readRowWeights(Arguments& arguments, cpu::DistillationArguments& call, const DLTensor* rowWeights) {
   if (rowWeights) call.rowWeights = arguments.vector<const float>("row_weights", rowWeights, "[...]");
-}
-
-// T is float for the loss and const float for its gradient.
-template <class T>
-Vector<T> readLoss(Arguments& arguments, fk_reduction reduction, const char* name, const DLTensor* tensor) {
-  if (reduction == FK_REDUCTION_NONE) return arguments.vector<T>(name, tensor, "[...]");
-  return arguments.scalar<T>(name, tensor);
 }
 
 // T is float where the log-sum-exp is written and const float where it is only read.

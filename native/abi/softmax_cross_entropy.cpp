@@ -2,6 +2,7 @@
 
 #include "abi/arguments.h"
 #include "abi/boundary.h"
+#include "abi/loss.h"
 #include "abi/options.h"
 
 using namespace fk::abi;
@@ -26,8 +27,7 @@ fk_status fk_softmax_cross_entropy(fk_context* context, const fk_softmax_cross_e
     call.ignoreIndex = read.ignore_index;
     call.logits = arguments.matrix<float>("logits", logits, "[..., V]");
     call.targets = arguments.indices("targets", targets, "[...]");
-    call.loss = call.reduction == FK_REDUCTION_NONE ? arguments.vector<float>("loss", loss, "[...]")
-                                                    : arguments.scalar<float>("loss", loss);
+    call.loss = readLoss<float>(arguments, call.reduction, "loss", loss);
     requireInRange("targets", call.targets, call.logits.columns, call.hasIgnoreIndex, call.ignoreIndex);
     const fk::cpu::SoftmaxCrossEntropyKernels& kernels = fk::cpu::softmaxCrossEntropyKernelsFor(lock->isa);
     runWithWorkspace(lock, call, kernels.workspaceBytes, kernels.run);

@@ -26,6 +26,7 @@ struct Operand {
 
   int64_t rowOffset(int64_t i) const { return (rowIds ? rowIds[i] : i) * rowStride; }
   int64_t columnOffset(int64_t j) const { return (columnIds ? columnIds[j] : j) * columnStride; }
+  bool rowsAreAdjacent() const { return rowStride == 1 && !rowIds; }
   explicit operator bool() const { return data != nullptr; }
 
   Operand transposed() const {

@@ -190,12 +190,7 @@ float dot(const float* a, const float* b, int64_t count) {
   return result;
 }
 
-void clear(const Matrix<float>& m) {
-  for (int64_t i = 0; i < m.rows; ++i) std::fill_n(m.row(i), m.columns, 0.0f);
-}
-
 void backwardHead(const AttentionArguments& a, int64_t b, int64_t h, BackwardBuffers& buffers, const Execution& execution) {
-  if (a.q.sequence == 0) return clear(a.dK.head(b, h)), clear(a.dV.head(b, h));
   const Matrix<const float> output = a.savedOutput.head(b, h), dOutput = a.dOutput.head(b, h);
   const Vector<float> logSumExp = logSumExpOf(a, b, h);
   for (int64_t index = 0; index < buffers.sweep.blocks(); ++index) {

@@ -240,6 +240,7 @@ class BackwardSweep {
                          ListedSteps{ascending.data(), rows});
       }
     }
+    if (!accumulate) to.clear(tile.size());
   }
 
   static std::array<uint16_t, kDepthBlock> firstNumbers() {

@@ -118,7 +118,7 @@ HWY_INLINE void transposeAlong(Depth along, const Operand& source, Range items, 
                                float* HWY_RESTRICT to) {
   const T* data = static_cast<const T*>(source.data);
   int64_t item = items.begin;
-  if (source.rowStride == 1 && !source.rowIds && items.size() > 1) {
+  if (source.rowsAreAdjacent() && items.size() > 1) {
     if (items.size() == kLanePanel)  // nearly always, and loops of known length are faster
       copyRuns(along, data + items.begin, kLanePanel, depth, width, to);
     else
@@ -199,8 +199,7 @@ Matrix<T> columnsOf(const Matrix<T>& m, int64_t first, int64_t count) {
 
 // A few steps of depth at a time where items are adjacent in memory, so that it is read in runs as long as all panels.
 inline void packBroadcastPanels(const Operand& source, const BroadcastPanels& panels, float* packed) {
-  const bool itemsAdjacent = source.rowStride == 1 && !source.rowIds;
-  const int64_t step = itemsAdjacent ? 8 : std::max<int64_t>(1, source.columns);
+  const int64_t step = source.rowsAreAdjacent() ? 8 : std::max<int64_t>(1, source.columns);
   for (int64_t k = 0; k < source.columns; k += step) {
     const Range depth{k, std::min(k + step, source.columns)};
     for (int64_t panel = 0; panel < panels.count; ++panel) {
@@ -223,7 +222,7 @@ inline void packLanePanel(const Operand& source, int64_t panel, Range depth, flo
 // Panels whose items are adjacent in memory are packed eight at a time, a few steps of depth at a time, so that memory is
 // read in runs of kilobytes; those whose depth is adjacent, one after another.
 inline void packLanePanels(const Operand& source, float* packed, const Execution& execution) {
-  const bool itemsAdjacent = source.rowStride == 1 && !source.rowIds;
+  const bool itemsAdjacent = source.rowsAreAdjacent();
   const int64_t panels = lanePanelCount(source.rows), group = itemsAdjacent ? 8 : 1;
   const int64_t step = itemsAdjacent ? 8 : std::max<int64_t>(1, source.columns);
   execution.forEach(ceilDivide(panels, group), [&](int64_t task, int) {

@@ -91,6 +91,20 @@ inline int64_t rowsPerBlock(int64_t rows, int64_t most) {
   return std::max(kDepthBlock, ceilDivide(ceilDivide(rows, blocks), kDepthBlock) * kDepthBlock);
 }
 
-constexpr auto kAllColumns = [](Range) { return Range{0, INT64_MAX}; };
+// Rows per block of a forward sweep, whose bits do not depend on them, and the bytes that they take.
+struct RowPlan {
+  // Fewer rows, down to a lane panel, where bytesOf(rows) is above the limit.
+  template <class BytesOf>
+  RowPlan(int64_t count, int64_t most, size_t limit, const BytesOf& bytesOf)
+      : rows(std::min(rowsPerBlock(count, most), std::max<int64_t>(1, count))), bytes(bytesOf(rows)) {
+    while (bytes > limit && rows > kLanePanel) {
+      rows = ceilDivide(rows / 2, kLanePanel) * kLanePanel;
+      bytes = bytesOf(rows);
+    }
+  }
+
+  int64_t rows;
+  size_t bytes;
+};
 
 }  // namespace fk::cpu::FK_ISA

@@ -78,21 +78,13 @@ struct ForwardBuffers {
   TileScratches tiles;
 };
 
-// Fewer rows to a block where the limit asks for it.
-struct ForwardPlan {
-  ForwardPlan(const CutCrossEntropyArguments& a, int threads, size_t limit)
-      : rows(std::min(rowsPerBlock(a.rows(), kForwardRows), std::max<int64_t>(1, a.rows()))) {
-    for (;; rows = ceilDivide(rows / 2, kLanePanel) * kLanePanel) {
-      WorkspaceCursor measure;
-      ForwardBuffers(measure, a, rows, threads);
-      bytes = measure.used();
-      if (bytes <= limit || rows <= kLanePanel) return;
-    }
-  }
-
-  int64_t rows;
-  size_t bytes;
-};
+RowPlan planForward(const CutCrossEntropyArguments& a, int threads, size_t limit) {
+  return {a.rows(), kForwardRows, limit, [&](int64_t rows) {
+            WorkspaceCursor measure;
+            ForwardBuffers(measure, a, rows, threads);
+            return measure.used();
+          }};
+}
 
 // The rows of the caller's embeddings that are visited, one after another.
 Operand visitedRows(const CutCrossEntropyArguments& a, const Visits& visits) {
@@ -117,7 +109,7 @@ CutCrossEntropy makeOperator(const CutCrossEntropyArguments& a, const Visits& vi
 }
 
 void forward(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
-  const ForwardPlan plan(a, execution.threads, limit);
+  const RowPlan plan = planForward(a, execution.threads, limit);
   WorkspaceCursor cursor(workspace);
   const ForwardBuffers buffers(cursor, a, plan.rows, execution.threads);
   const Visits visits = visitRows(a, buffers.visits);
@@ -155,10 +147,17 @@ struct GradientPlan {
     bytes = measure(a, threads);
   }
 
-  // What does not depend on how many rows are visited comes first: it stays where it is when their number is known.
-  struct Buffers {
+  // What a call needs before it knows which rows it visits.
+  struct VisitSpace {
+    VisitSpace(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a)
+        : visits(cursor, a, a.orderVocabulary), dBias(cursor.take<float>(a.dLogitScale && a.bias ? a.classes() : 0)) {}
+
     VisitBuffers visits;
-    float* dBias;
+    float* dBias;  // which d(logit_scale) needs where the caller wants none
+  };
+
+  // What the sweeps over the visited rows need.
+  struct Buffers {
     ReduceBuffers reduce;
     RowFactors factors;
     float* dropped;
@@ -167,9 +166,7 @@ struct GradientPlan {
   };
   Buffers take(WorkspaceCursor& cursor, const CutCrossEntropyArguments& a, const Visits& visits, int threads) const {
     const int64_t panels = lanePanelCount(std::min(rows, std::max<int64_t>(1, a.rows())));
-    Buffers buffers{{cursor, a, a.orderVocabulary},
-                    cursor.take<float>(a.dLogitScale && a.bias ? a.classes() : 0),
-                    {cursor, a, panels * kLanePanel},
+    Buffers buffers{{cursor, a, panels * kLanePanel},
                     RowFactors(cursor, panels * kLanePanel),
                     cursor.take<float>(a.filters() ? panels * kLanePanel : 0),
                     {a.filterEmbeddings, a.filterClassifier, a.filterReport || a.droppedProbability},
@@ -187,6 +184,7 @@ struct GradientPlan {
   }
   size_t measure(const CutCrossEntropyArguments& a, int threads) const {
     WorkspaceCursor cursor;
+    VisitSpace(cursor, a);
     Visits all;
     all.rows = a.rows();
     take(cursor, a, all, threads);
@@ -271,12 +269,53 @@ class FilterReport {
   double leftOut_ = 0, largest_ = 0;
 };
 
-// Gradients of all blocks. beforeGradients(op, x) makes the row states of a block that begin() has packed: from the caller's
-// arrays, or from a sweep that keeps its scores.
+Execution withThreads(Execution execution, int threads) {
+  execution.threads = threads;
+  return execution;
+}
+
+Visits findVisits(const CutCrossEntropyArguments& a, const VisitBuffers& buffers, const Execution& execution) {
+  Visits visits = visitRows(a, buffers);
+  if (a.orderVocabulary) orderClasses(a, buffers, execution, visits);
+  return visits;
+}
+
+CutCrossEntropyArguments withBiasGradient(CutCrossEntropyArguments a, float* dBias) {
+  if (a.dLogitScale && a.bias && !a.dBias) a.dBias = {dBias, a.classes(), 1};
+  return a;
+}
+
+// What both gradient schedules begin with. The members are made in this order, out of one workspace.
+struct GradientCall {
+  GradientCall(const CutCrossEntropyArguments& given, bool fused, const Execution& whole, size_t limit, std::byte* workspace)
+      : plan(given, fused, whole.threads, limit),
+        execution(withThreads(whole, plan.threads)),
+        cursor(workspace),
+        space(cursor, given),
+        arguments(withBiasGradient(given, space.dBias)),
+        visits(findVisits(given, space.visits, execution)),
+        constants(given),
+        buffers(plan.take(cursor, arguments, visits, plan.threads)) {
+    buffers.reduce.connectTop();
+  }
+
+  GradientPlan plan;
+  Execution execution;
+  WorkspaceCursor cursor;
+  GradientPlan::VisitSpace space;
+  CutCrossEntropyArguments arguments;
+  Visits visits;
+  GradientConstants constants;
+  GradientPlan::Buffers buffers;
+};
+
+// Gradients of all blocks. makeStates(op, x) finds the row states of a block that begin() has packed: in the caller's
+// arrays, or by a sweep that keeps its scores.
 template <class MakeStates>
-void sweepGradients(const CutCrossEntropyArguments& a, GradientPlan::Buffers& buffers, const Visits& visits, bool scoresKept,
-                    const Execution& execution, const MakeStates& makeStates) {
-  const GradientConstants constants(a);
+void sweepGradients(GradientCall& call, bool scoresKept, const MakeStates& makeStates) {
+  const CutCrossEntropyArguments& a = call.arguments;
+  const Visits& visits = call.visits;
+  GradientPlan::Buffers& buffers = call.buffers;
   FilterReport report(a);
   GradientFilter* filter = a.filters() ? &buffers.filter : nullptr;
   if (filter) filter->clearCounts();
@@ -284,22 +323,20 @@ void sweepGradients(const CutCrossEntropyArguments& a, GradientPlan::Buffers& bu
   if (a.dEmbeddings && visits.rowIds)
     for (int64_t row = 0; row < a.rows(); ++row)
       if (a.ignored(row)) std::fill_n(a.dEmbeddings.row(row), a.dEmbeddings.columns, 0.0f);
-  if (a.dClassifier && visits.rows == 0)
-    for (int64_t v = 0; v < a.classes(); ++v) std::fill_n(a.dClassifier.row(v), a.dClassifier.columns, 0.0f);
 
   BackwardSweep& sweep = buffers.sweep;
   for (int64_t block = 0; block < sweep.blocks(); ++block) {
     const Range rows = sweep.block(block);
-    sweep.begin(rows, execution, [&](int64_t position) { return isIdle(a, visits.row(position)); });
+    sweep.begin(rows, call.execution, [&](int64_t position) { return isIdle(a, visits.row(position)); });
     findTargets(a, visits, rows, buffers.reduce.targetColumns);
     CutCrossEntropy op = makeOperator(a, visits, buffers.reduce, rows.begin);
     makeStates(op, sweep.packedRows());
-    fillFactors(a, visits, constants, rows, buffers.reduce.states, buffers.factors);
+    fillFactors(a, visits, call.constants, rows, buffers.reduce.states, buffers.factors);
     op.factors = &buffers.factors;
     op.holdsLogits = scoresKept;
     if (filter) filter->setScales(buffers.factors.filterScale);
     if (report.wanted()) std::fill_n(buffers.dropped, lanePanelCount(rows.size()) * kLanePanel, 0.0f);
-    sweep.run(op, scoresKept, execution, filter, [&](Range window) {
+    sweep.run(op, scoresKept, call.execution, filter, [&](Range window) {
       if (report.wanted()) buffers.filter.addDropped(lanePanelCount(rows.size()), window.size(), buffers.dropped);
     });
     if (report.wanted()) report.addBlock(visits, rows, buffers.dropped, buffers.factors.filterScale);
@@ -308,44 +345,12 @@ void sweepGradients(const CutCrossEntropyArguments& a, GradientPlan::Buffers& bu
   report.finish(visits, buffers.filter);
 }
 
-Execution withThreads(Execution execution, int threads) {
-  execution.threads = threads;
-  return execution;
-}
-
-// The gradient schedules' common beginning: the visited rows and classes, the layout, and the bias gradient that the scale's
-// needs where the caller wants none.
-struct GradientCall {
-  GradientCall(const CutCrossEntropyArguments& given, bool fused, const Execution& whole, size_t limit, std::byte* workspace)
-      : arguments(given), plan(given, fused, whole.threads, limit), execution(withThreads(whole, plan.threads)) {
-    WorkspaceCursor layout(workspace);
-    visits.rows = given.rows();
-    const GradientPlan::Buffers untyped = plan.take(layout, given, visits, plan.threads);
-    visits = visitRows(given, untyped.visits);
-    if (given.orderVocabulary) orderClasses(given, untyped.visits, execution, visits);
-    if (given.dLogitScale && given.bias && !given.dBias) arguments.dBias = {untyped.dBias, given.classes(), 1};
-  }
-  GradientPlan::Buffers buffers(std::byte* workspace) const {
-    WorkspaceCursor cursor(workspace);
-    GradientPlan::Buffers taken = plan.take(cursor, arguments, visits, plan.threads);
-    taken.reduce.connectTop();
-    return taken;
-  }
-
-  CutCrossEntropyArguments arguments;
-  GradientPlan plan;
-  Execution execution;
-  Visits visits;
-};
-
-void backward(const CutCrossEntropyArguments& given, const Execution& whole, size_t limit, std::byte* workspace) {
-  const GradientCall call(given, false, whole, limit, workspace);
-  const CutCrossEntropyArguments& a = call.arguments;
-  GradientPlan::Buffers buffers = call.buffers(workspace);
-  sweepGradients(a, buffers, call.visits, false, call.execution, [&](const CutCrossEntropy&, const PackedRows& x) {
+void backward(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
+  GradientCall call(a, false, execution, limit, workspace);
+  sweepGradients(call, false, [&](const CutCrossEntropy&, const PackedRows& x) {
     for (int64_t position = x.rows.begin; position < x.rows.end; ++position) {
       const int64_t row = call.visits.row(position);
-      buffers.reduce.states[position - x.rows.begin] = {
+      call.buffers.reduce.states[position - x.rows.begin] = {
           a.logSumExp[row], a.targetLogProbability ? -a.targetLogProbability[row] : 0.0f, a.entropy ? a.entropy[row] : 0.0f};
     }
   });
@@ -356,20 +361,19 @@ bool isFused(const CutCrossEntropyArguments& a, int threads, size_t limit) {
   return GradientPlan(a, true, threads, limit).bytes <= limit;
 }
 
-void fusedLossAndGradient(const CutCrossEntropyArguments& given, const Execution& whole, size_t limit,
+void fusedLossAndGradient(const CutCrossEntropyArguments& a, const Execution& execution, size_t limit,
                           std::byte* workspace) {
-  const GradientCall call(given, true, whole, limit, workspace);
-  const CutCrossEntropyArguments& a = call.arguments;
-  GradientPlan::Buffers buffers = call.buffers(workspace);
-  LossOutputs outputs(a, call.visits);
+  GradientCall call(a, true, execution, limit, workspace);
+  const ReduceBuffers& reduce = call.buffers.reduce;
+  LossOutputs outputs(call.arguments, call.visits);
   outputs.clearIgnored();
-  sweepGradients(a, buffers, call.visits, true, call.execution, [&](const CutCrossEntropy& op, const PackedRows& x) {
+  sweepGradients(call, true, [&](const CutCrossEntropy& op, const PackedRows& x) {
     reduceRows(
-        op, x, visitedClasses(a, call.visits), buffers.reduce.panels, buffers.reduce.partials,
-        [&](int slot, Range tile) { return buffers.sweep.keptTile(slot, tile); }, call.execution);
-    outputs.add(x, buffers.reduce.panels, buffers.reduce.targetColumns, buffers.reduce.states);
+        op, x, visitedClasses(a, call.visits), reduce.panels, reduce.partials,
+        [&](int slot, Range tile) { return call.buffers.sweep.keptTile(slot, tile); }, call.execution);
+    outputs.add(x, reduce.panels, reduce.targetColumns, reduce.states);
   });
-  outputs.finish(reductionFactor(a));
+  outputs.finish(call.constants.reduction);
 }
 
 // The recomputing schedule is forward, then backward from what it saves, which the workspace keeps if the caller does not.
@@ -397,7 +401,7 @@ void lossAndGradient(const CutCrossEntropyArguments& a, const Execution& executi
 }
 
 size_t forwardBytes(const CutCrossEntropyArguments& a, int threads, size_t limit) {
-  return ForwardPlan(a, threads, limit).bytes;
+  return planForward(a, threads, limit).bytes;
 }
 
 size_t backwardBytes(const CutCrossEntropyArguments& a, int threads, size_t limit) {

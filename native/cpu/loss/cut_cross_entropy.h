@@ -8,6 +8,7 @@
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "cpu/dispatch.h"
+#include "cpu/loss/upstream.h"
 #include "fusedkernels.h"
 
 namespace fk::cpu {
@@ -61,6 +62,7 @@ struct CutCrossEntropyArguments {
   int64_t target(int64_t row) const { return targets[row + shift] - vocabularyOffset; }
   float classWeight(int64_t column) const { return classWeights ? classWeights[column] : 1.0f; }
   float rowWeight(int64_t row) const { return rowWeights ? rowWeights[row] : 1.0f; }
+  float upstream(int64_t row) const { return upstreamOf(gradLoss, reduction, row); }
   bool hasLoss() const { return targets || targetProbabilities; }
   bool filters() const { return filterEmbeddings > 0 || filterClassifier > 0; }
 };

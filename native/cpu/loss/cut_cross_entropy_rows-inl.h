@@ -212,8 +212,7 @@ class LossOutputs {
 
 // Rows with neither a weight nor an upstream gradient: their gradients are 0 whatever they hold.
 inline bool isIdle(const CutCrossEntropyArguments& a, int64_t row) {
-  const bool loss =
-      a.hasLoss() && a.rowWeight(row) != 0 && (!a.gradLoss || a.gradLoss[a.reduction == FK_REDUCTION_NONE ? row : 0] != 0);
+  const bool loss = a.hasLoss() && a.rowWeight(row) != 0 && a.upstream(row) != 0;
   return !loss && (!a.gradLogSumExp || a.gradLogSumExp[row] == 0) && (!a.gradEntropy || a.gradEntropy[row] == 0);
 }
 
@@ -249,9 +248,8 @@ inline void fillFactors(const CutCrossEntropyArguments& a, const Visits& visits,
     const RowState& state = states[i];
     factors.logSumExp[i] = state.logSumExp;
     if (isIdle(a, row)) continue;
-    const float upstream = a.gradLoss ? a.gradLoss[a.reduction == FK_REDUCTION_NONE ? row : 0] : 1.0f;
     const double g =
-        a.hasLoss() ? static_cast<double>(upstream) * constants.reduction * static_cast<double>(a.rowWeight(row)) : 0;
+        a.hasLoss() ? static_cast<double>(a.upstream(row)) * constants.reduction * static_cast<double>(a.rowWeight(row)) : 0;
     const double gEntropy = a.gradEntropy ? static_cast<double>(a.gradEntropy[row]) : 0;
     const double gLogSumExp = a.gradLogSumExp ? static_cast<double>(a.gradLogSumExp[row]) : 0;
 

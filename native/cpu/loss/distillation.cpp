@@ -184,24 +184,16 @@ struct ForwardBuffers {
   TileScratches tiles;
 };
 
-// Fewer rows to a block where the limit asks for it.
-struct ForwardPlan {
-  ForwardPlan(const DistillationArguments& a, int threads, size_t limit)
-      : rows(std::min(rowsPerBlock(a.rows(), kBlockRows), std::max<int64_t>(1, a.rows()))) {
-    for (;; rows = ceilDivide(rows / 2, kLanePanel) * kLanePanel) {
-      WorkspaceCursor measure;
-      ForwardBuffers(measure, a, rows, threads);
-      bytes = measure.used();
-      if (bytes <= limit || rows <= kLanePanel) return;
-    }
-  }
-
-  int64_t rows;
-  size_t bytes;
-};
+RowPlan planForward(const DistillationArguments& a, int threads, size_t limit) {
+  return {a.rows(), kBlockRows, limit, [&](int64_t rows) {
+            WorkspaceCursor measure;
+            ForwardBuffers(measure, a, rows, threads);
+            return measure.used();
+          }};
+}
 
 void forward(const DistillationArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
-  const ForwardPlan plan(a, execution.threads, limit);
+  const RowPlan plan = planForward(a, execution.threads, limit);
   WorkspaceCursor cursor(workspace);
   const ForwardBuffers buffers(cursor, a, plan.rows, execution.threads);
   const Distillation op = makeOp(a);
@@ -263,10 +255,9 @@ void fillRows(const DistillationArguments& a, const RowShares& shares, Range blo
   for (float* values : {buffers.studentLogSumExp, buffers.teacherLogSumExp, buffers.gradientScale})
     std::fill_n(values, lanePanelCount(block.size()) * kLanePanel, 0.0f);
   for (int64_t row = block.begin; row < block.end; ++row) {
-    const float upstream = a.gradLoss ? a.gradLoss[a.reduction == FK_REDUCTION_NONE ? row : 0] : 1.0f;
     const int64_t at = row - block.begin;
     if (shares[row] == 0) continue;
-    buffers.gradientScale[at] = static_cast<float>(shares[row] * a.temperature * upstream);
+    buffers.gradientScale[at] = static_cast<float>(shares[row] * a.temperature * a.upstream(row));
     buffers.studentLogSumExp[at] = a.studentLogSumExp[row];
     buffers.teacherLogSumExp[at] = a.teacherLogSumExp[row];
   }
@@ -291,7 +282,7 @@ void backward(const DistillationArguments& a, const Execution& execution, size_t
 }
 
 size_t forwardBytes(const DistillationArguments& a, int threads, size_t limit) {
-  return ForwardPlan(a, threads, limit).bytes;
+  return planForward(a, threads, limit).bytes;
 }
 
 size_t backwardBytes(const DistillationArguments& a, int threads, size_t limit) {

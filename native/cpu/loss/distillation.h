@@ -5,6 +5,7 @@
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 #include "cpu/dispatch.h"
+#include "cpu/loss/upstream.h"
 #include "fusedkernels.h"
 
 namespace fk::cpu {
@@ -28,6 +29,7 @@ struct DistillationArguments {
   int64_t rows() const { return studentEmbeddings.rows; }
   int64_t classes() const { return studentClassifier.rows; }
   float rowWeight(int64_t row) const { return rowWeights ? rowWeights[row] : 1.0f; }
+  float upstream(int64_t row) const { return upstreamOf(gradLoss, reduction, row); }
 };
 
 struct DistillationKernels {
