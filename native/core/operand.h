@@ -59,4 +59,33 @@ inline Operand columnsOf(const Operand& m, int64_t first, int64_t count) {
   return rowsOf(m.transposed(), first, count).transposed();
 }
 
+// [batch, sequence, heads, dim] in the type that its caller stores, the last axis with stride 1.
+struct HeadOperand {
+  const void* data = nullptr;
+  DataType type = DataType::kFloat32;
+  int64_t batch = 0, sequence = 0, heads = 0, dim = 0;
+  int64_t batchStride = 0, sequenceStride = 0, headStride = 0;
+
+  // Rows [first, first + count) of a head.
+  Operand head(int64_t b, int64_t h, int64_t first, int64_t count) const {
+    const int64_t offset = b * batchStride + h * headStride + first * sequenceStride;
+    return {static_cast<const std::byte*>(data) + offset * elementSize(type), type, count, dim, sequenceStride};
+  }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+// The same to write to: sums are floats, and are rounded once on their way here.
+struct HeadOutput {
+  void* data = nullptr;
+  DataType type = DataType::kFloat32;
+  int64_t batch = 0, sequence = 0, heads = 0, dim = 0;
+  int64_t batchStride = 0, sequenceStride = 0, headStride = 0;
+
+  void* row(int64_t b, int64_t h, int64_t i) const {
+    const int64_t offset = b * batchStride + h * headStride + i * sequenceStride;
+    return static_cast<std::byte*>(data) + offset * elementSize(type);
+  }
+  explicit operator bool() const { return data != nullptr; }
+};
+
 }  // namespace fk

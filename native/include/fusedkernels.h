@@ -384,34 +384,196 @@ FK_API fk_status fk_distillation_workspace_size(fk_context* context, const fk_di
                                                 uint64_t* backward_bytes) FK_NOEXCEPT;
 
 /* ---- Attention --------------------------------------------------------------------------------------------------- */
-/* Dao, "FlashAttention-2", 2023. For each batch and head:  output = softmax(scale * q k^T + mask) v, no score matrix stored.
- *   q  [B, Sq, H, D]   k  [B, Sk, H, D]   v  [B, Sk, H, Dv]   output  [B, Sq, H, Dv]   log_sum_exp  [B, H, Sq]     f32
- * The last axis needs stride 1; the others any strides (packed QKV, or heads before sequence, are views). A causal mask is
- * aligned bottom-right: query i sees keys j <= i + Sk - Sq. A row that sees no key gives zeros, -inf and zero gradients. */
+/* Dao, "FlashAttention-2", 2023, with what its users add to it, and no [Sq, Sk] matrix stored. For each batch item b, head h
+ * and query i:
+ *     s[j]      = cap(scale * lengthScale[i] * (q[i] . k[j])) + biases(i, j)      cap(x) = softcap * tanh(x / softcap)
+ *     p[j]      = exp(s[j]) / (exp(sinks[h]) + sum of exp(s) over the keys that i sees)
+ *     output[i] = sum over the keys that i sees of  p[j] * dropout(i, j) * toeplitz_factor[j - i] * v[j]
+ * The H heads of q share the G heads of k and v in order: head h uses head h / (H / G). A query that sees no key gives
+ * zeros, a log-sum-exp of -inf (the sink, where there is one) and zero gradients.
+ *
+ * Sequences. Item b is one sequence of Sq queries and Sk keys. query_lengths and key_lengths [N = B] end sequences early:
+ * the rows behind get zeros, -inf and zero gradients, and are not read. With query_starts and key_starts [N + 1]
+ * (FlashAttention's cu_seqlens; ascending, from 0 to at most Sq and Sk) B is 1 and sequence n has the queries and keys from
+ * start n on to start n + 1. Below, i and j count from the start of their sequence, and Lq and Lk are its lengths; arrays
+ * with axes Sq and Sk are indexed along these axes all the same.
+ *
+ * Positions. Key j is at position j; query i at i + Lk - Lq with FK_ALIGNMENT_BOTTOM_RIGHT (the last query is as far as the
+ * last key) or at i with FK_ALIGNMENT_TOP_LEFT. What is causal, windows, slopes, buckets and rotations go by positions.
+ *
+ * What a query at position x sees of the keys at positions y: x - window_left <= y <= x + window_right, and y <= x if
+ * causal, or y < prefix_lengths[n] in any case; and all of: mask(i, j) != 0, block_mask of its block != 0, query_segments =
+ * key_segments. */
+
+typedef enum {
+  FK_ALIGNMENT_BOTTOM_RIGHT = 0, /* FlashAttention since 2.1 */
+  FK_ALIGNMENT_TOP_LEFT = 1      /* PyTorch's is_causal      */
+} fk_alignment;
 
 typedef struct {
   uint32_t struct_size;
-  int32_t causal; /* 0 (default) or 1 */
-  float scale;    /* NaN (default): 1 / sqrt(D) */
+  int32_t causal;    /* 0 (default) or 1                                                                              */
+  float scale;       /* NaN (default): 1 / sqrt(D); finite                                                            */
+  float softcap;     /* 0 (default): none; finite, > 0                                                                */
+  int32_t alignment; /* fk_alignment: FK_ALIGNMENT_BOTTOM_RIGHT                                                       */
+  float length_scale_base;        /* 0 (default): lengthScale is 1; > 1: log(n) / log(base), n the keys that causal, windows,
+                                     prefix and lengths let the query see (0 for none). Chiang & Cholak, "Overcoming a
+                                     Theoretical Limitation of Self-Attention", 2022: the base e.                       */
+  int64_t window_left;            /* -1 (default): no limit; >= 0                                                       */
+  int64_t window_right;           /* the same                                                                           */
+  int64_t mask_block_rows;        /* 64; >= 1: queries and keys of a block of block_mask                                */
+  int64_t mask_block_columns;     /* 64; >= 1                                                                           */
+  int32_t relative_bidirectional; /* 1 (default) or 0, of relative_bias: see there                                    */
+  float dropout;                  /* 0 (default); in [0, 1): the probability with which a weight is dropped; others are
+                                     multiplied with 1 / (1 - dropout)                                                */
+  int64_t relative_max_distance;  /* 128; of relative_bias, more than E: see there                                    */
+  uint64_t dropout_seed;       /* 0. The weight of (b, h, i, j), i and j along q's and k's axes, is kept where word j % 4 of
+                                  Philox4x32-10 (Salmon et al., 2011) of the counter (j / 4, i, h, b) and the key (low,
+                                  high half of the seed) is at least floor(dropout * 2^32). The same in backward.  */
+  int32_t rotary_dims;         /* 0 (default): no rotation; even, 2..D: q and k are rotated as fk_rotary_embedding does, by
+                                  their positions plus the offsets below, while they are loaded                    */
+  int32_t rotary_interleaved;  /* 0 (default) or 1, see fk_rotary_embedding_options                                */
+  float rotary_base;           /* 10000; finite, > 0                                                               */
+  int32_t reserved;            /* 0 */
+  int64_t rotary_query_offset; /* 0 */
+  int64_t rotary_key_offset;   /* 0 */
 } fk_attention_options;
 
 FK_API void fk_attention_options_init(fk_attention_options* options) FK_NOEXCEPT;
 
-/* log_sum_exp may be NULL when no backward follows. */
-FK_API fk_status fk_attention_forward(fk_context* context, const fk_attention_options* options, const DLTensor* q,
-                                      const DLTensor* k, const DLTensor* v, DLTensor* output,
-                                      DLTensor* log_sum_exp) FK_NOEXCEPT;
+/* Buckets of relative_bias [R, H], T5's: with n = x - y, the first half of the buckets is for n >= 0 and the second for
+ * n < 0 (by |n|) if relative_bidirectional, which needs an even R; otherwise keys ahead count as n = 0. Of L buckets (R or
+ * R / 2) the first E = max(1, L / 2) are for the distances 0 .. E - 1; a larger n falls into
+ * min(L - 1, E + floor(log(n / E) / log(relative_max_distance / E) * (L - E))), computed in double.
+ *
+ * The arrays of a call; NULL: absent. f32 unless something else is said. q, k, v, output, d_output and the three gradients
+ * are f32, bf16 or f16 each, are computed in f32 and rounded once; they need stride 1 along the last axis and take any
+ * strides elsewhere (packed QKV, heads before sequence and shared heads are views; k and v may be one array). The others
+ * take any strides. An extent written "X|1" may be 1, which means the same for all X. Gradients have the shapes of what they
+ * are gradients of, and sum over axes of extent 1. Masks are uint8 or bool, lengths and segments int32. */
+typedef struct {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* Inputs of both calls; q, k and v are required */
+  const DLTensor* q;              /* [B, Sq, H, D]                                                                 */
+  const DLTensor* k;              /* [B, Sk, G, D]    H is a multiple of G                                         */
+  const DLTensor* v;              /* [B, Sk, G, Dv]                                                                */
+  const DLTensor* query_lengths;  /* [N]  0..Lq                                                                    */
+  const DLTensor* key_lengths;    /* [N]  0..Lk                                                                    */
+  const DLTensor* prefix_lengths; /* [N]  >= 0: prefix-LM; needs causal or a window                                */
+  const DLTensor* query_starts;   /* [N + 1]  together with                                                        */
+  const DLTensor* key_starts;     /* [N + 1]                                                                       */
+  const DLTensor* query_segments; /* [B, Sq]  document ids, together with                                          */
+  const DLTensor* key_segments;   /* [B, Sk]                                                                       */
+  const DLTensor* mask;           /* [B|1, H|1, Sq|1, Sk]  0: hidden                                               */
+  const DLTensor* block_mask;     /* [B|1, H|1, ceil(Sq / mask_block_rows), ceil(Sk / mask_block_columns)]  0: hidden; hidden
+                                     tiles cost nothing                                                            */
+  const DLTensor* bias;           /* [B|1, H|1, Sq|1, Sk]  added to s; may be -inf                                 */
+  const DLTensor* key_bias;       /* [B|1, H|1, Sk]  added to s: causal ALiBi, CABLE, forgetting gates, log-sizes  */
+  const DLTensor* alibi_slopes;   /* [B|1, H]  - slope * |x - y| added to s: Press et al., "Train Short, Test Long", 2022 */
+  const DLTensor* relative_bias;  /* [R, H]  the bucket of y - x added to s: Raffel et al., "T5", 2020             */
+  const DLTensor* axial_bias_x;   /* [B|1, H|1, Sq, W]  key j is (j / W, j % W): x added by j % W, y by j / W.     */
+  const DLTensor* axial_bias_y;   /* [B|1, H|1, Sq, Sk / W]  Together: Lin et al., "DETR Doesn't Need Multi-Scale", 2023 */
+  const DLTensor* sinks;          /* [H]                                                                           */
+  const DLTensor* toeplitz_factor; /* [H|1, Sq + Sk - 1]  element j - i + Sq - 1: Luo et al., "Your Transformer May Not be as
+                                      Powerful as You Expect", 2022                                                 */
+  /* Outputs of forward; backward needs the first two as inputs */
+  DLTensor* output;      /* [B, Sq, H, Dv]  required                                                      */
+  DLTensor* log_sum_exp; /* [B, H, Sq]  of s, the sink included                                           */
+  DLTensor* max_score;   /* [B, H, Sq]  the largest s, -inf for a query that sees no key                  */
+  DLTensor* entropy;     /* [B, H, Sq]  - sum of p log p over keys, in nats                               */
+  DLTensor* key_weights; /* [B, H, Sk]  sum of p over queries: one more pass over the scores              */
+  /* Upstream gradients of backward */
+  const DLTensor* d_output;      /* [B, Sq, H, Dv]  required                                                      */
+  const DLTensor* d_log_sum_exp; /* [B, H, Sq]  absent: 0                                                         */
+  /* Gradients of backward, all optional, overwritten */
+  DLTensor* d_q;
+  DLTensor* d_k;
+  DLTensor* d_v;
+  DLTensor* d_bias;
+  DLTensor* d_key_bias;
+  DLTensor* d_alibi_slopes;
+  DLTensor* d_relative_bias;
+  DLTensor* d_axial_bias_x;
+  DLTensor* d_axial_bias_y;
+  DLTensor* d_sinks;
+  DLTensor* d_toeplitz_factor;
+} fk_attention_tensors;
 
-/* d_q, d_k, d_v (shaped like q, k, v) are overwritten. output and log_sum_exp are forward's. */
-FK_API fk_status fk_attention_backward(fk_context* context, const fk_attention_options* options, const DLTensor* q,
-                                       const DLTensor* k, const DLTensor* v, const DLTensor* output,
-                                       const DLTensor* log_sum_exp, const DLTensor* d_output, DLTensor* d_q, DLTensor* d_k,
-                                       DLTensor* d_v) FK_NOEXCEPT;
+FK_API void fk_attention_tensors_init(fk_attention_tensors* tensors) FK_NOEXCEPT;
 
-/* Bytes of workspace of forward and backward (either pointer may be NULL) for these arguments. */
-FK_API fk_status fk_attention_workspace_size(fk_context* context, const fk_attention_options* options, const DLTensor* q,
-                                             const DLTensor* k, const DLTensor* v, uint64_t* forward_bytes,
+/* Gradients and upstream gradients must be absent. */
+FK_API fk_status fk_attention_forward(fk_context* context, const fk_attention_options* options,
+                                      const fk_attention_tensors* tensors) FK_NOEXCEPT;
+
+/* max_score, entropy and key_weights must be absent. */
+FK_API fk_status fk_attention_backward(fk_context* context, const fk_attention_options* options,
+                                       const fk_attention_tensors* tensors) FK_NOEXCEPT;
+
+/* Bytes of workspace of forward and backward (either pointer may be NULL) for these tensors. */
+FK_API fk_status fk_attention_workspace_size(fk_context* context, const fk_attention_options* options,
+                                             const fk_attention_tensors* tensors, uint64_t* forward_bytes,
                                              uint64_t* backward_bytes) FK_NOEXCEPT;
+
+/* Attention over the parts of a key set, put together: output[i] = sum over parts of exp(lse[part][i] - total)
+ * output[part][i] and log_sum_exp[i] = total, the log-sum-exp of the parts'. outputs [P, B, Sq, H, Dv] f32, log_sum_exps [P,
+ * B, H, Sq]; parts are added in order. Exact where the parts had neither sinks nor dropout. */
+FK_API fk_status fk_attention_merge(fk_context* context, const DLTensor* outputs, const DLTensor* log_sum_exps,
+                                    DLTensor* output, DLTensor* log_sum_exp) FK_NOEXCEPT;
+
+/* ---- Attention: key-value cache ---------------------------------------------------------------------------------- */
+/* Keys and values of the tokens so far, in pages of T tokens. A page is in one of three pools, by its precision; the ids of
+ * pages count through the f32 pool, then the bf16 pool, then the int8 pool. Item b's token t is in slot t % T of page
+ * page_table[b][t / T]. Without a page_table item b's only page is page b, whose T is the longest sequence that fits.
+ * An int8 element is worth its number times the scale of its token and head. */
+typedef struct {
+  uint32_t struct_size;
+  uint32_t reserved;
+  DLTensor* k_f32;            /* [P, T, G, D]   pools that are absent have no pages; T, G, D and Dv are one in all */
+  DLTensor* v_f32;            /* [P, T, G, Dv]                                                                     */
+  DLTensor* k_bf16;           /* [P, T, G, D]   of its own P                                                       */
+  DLTensor* v_bf16;           /* [P, T, G, Dv]                                                                     */
+  DLTensor* k_int8;           /* [P, T, G, D]   of its own P                                                       */
+  DLTensor* v_int8;           /* [P, T, G, Dv]                                                                     */
+  DLTensor* k_int8_scales;    /* [P, T, G] f32  with k_int8                                                        */
+  DLTensor* v_int8_scales;    /* [P, T, G] f32  with v_int8                                                        */
+  const DLTensor* page_table; /* [B, M] int32   pages that a call does not come to may hold anything               */
+  const DLTensor* lengths;    /* [B] int32      tokens in the cache before the call                                */
+} fk_kv_cache;
+
+FK_API void fk_kv_cache_init(fk_kv_cache* cache) FK_NOEXCEPT;
+
+/* The arrays of a call: f32, bf16 or f16, alibi_slopes, sinks and log_sum_exp f32. */
+typedef struct {
+  uint32_t struct_size;
+  uint32_t reserved;
+  const DLTensor* q;            /* [B, Sq, H, D]   H is a multiple of G                                              */
+  const DLTensor* new_k;        /* [B, Sn, G, D]   appended to the cache behind `lengths`, rotated where the options say so;
+                                   the caller adds Sn to its lengths afterwards. NULL: nothing is appended, Sn is 0. */
+  const DLTensor* new_v;        /* [B, Sn, G, Dv]  with new_k                                                        */
+  const DLTensor* alibi_slopes; /* [B|1, H] or NULL                                                                  */
+  const DLTensor* sinks;        /* [H] or NULL                                                                       */
+  DLTensor* output;             /* [B, Sq, H, Dv]; NULL, with q: only append                                         */
+  DLTensor* log_sum_exp;        /* [B, H, Sq] or NULL                                                                */
+} fk_kv_cache_tensors;
+
+FK_API void fk_kv_cache_tensors_init(fk_kv_cache_tensors* tensors) FK_NOEXCEPT;
+
+/* Appends new_k and new_v, then attends with q to the lengths[b] + Sn tokens of each item, exactly as fk_attention_forward
+ * would with bottom-right alignment (the last query is as far as the last token). Inference only. Few queries split the
+ * tokens over the threads (Dao et al., "Flash-Decoding", 2023), in parts that depend on the lengths alone, so the bits do
+ * not depend on the threads. options: causal, scale, softcap, length_scale_base, windows and rotary fields (rotary offsets
+ * 0); the others at their defaults. Rotated keys are stored rotated; q is rotated on load. */
+FK_API fk_status fk_kv_cache_attention(fk_context* context, const fk_attention_options* options, const fk_kv_cache* cache,
+                                       const fk_kv_cache_tensors* tensors) FK_NOEXCEPT;
+
+FK_API fk_status fk_kv_cache_attention_workspace_size(fk_context* context, const fk_attention_options* options,
+                                                      const fk_kv_cache* cache, const fk_kv_cache_tensors* tensors,
+                                                      uint64_t* bytes) FK_NOEXCEPT;
+
+/* Copies keys and values of page `from` to page `to`, in the precision of the latter: older pages can give up bits. Only the
+ * pools of the cache are looked at. An int8 row gets the scale max |x| / 127. */
+FK_API fk_status fk_kv_cache_copy_page(fk_context* context, const fk_kv_cache* cache, int64_t from, int64_t to) FK_NOEXCEPT;
 
 /* ---- Row operators ----------------------------------------------------------------------------------------------- */
 
