@@ -180,6 +180,41 @@ void Arguments::integers(const char* name, const DLTensor* tensor, const Shape& 
     int32 = {elements<int32_t>(view), rows, columns, rowStrideOf(view), 1};
 }
 
+HeadOperand Arguments::headOperand(const char* name, const DLTensor* tensor, const Shape& shape) {
+  const DataType type = tensor != nullptr ? floatTypeOf(name, tensor->dtype) : DataType::kFloat32;
+  const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), false, {});
+  requireUnitInnerStride(view);
+  return {
+      view.data,       type,           view.extents[0], view.extents[1], view.extents[2], view.extents[3], view.strides[0],
+      view.strides[1], view.strides[2]};
+}
+
+HeadOutput Arguments::headOutput(const char* name, const DLTensor* tensor, const Shape& shape) {
+  const DataType type = tensor != nullptr ? floatTypeOf(name, tensor->dtype) : DataType::kFloat32;
+  const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), true, {});
+  requireUnitInnerStride(view);
+  return {
+      view.data,       type,           view.extents[0], view.extents[1], view.extents[2], view.extents[3], view.strides[0],
+      view.strides[1], view.strides[2]};
+}
+
+Vector<const int32_t> Arguments::int32(const char* name, const DLTensor* tensor, const Shape& shape) {
+  const View& view = stridedInt32(name, tensor, shape);
+  return {elements<const int32_t>(view), view.extents[0], view.strides[0]};
+}
+
+const View& Arguments::stridedInt32(const char* name, const DLTensor* tensor, const Shape& shape) {
+  requireType(name, tensor, kDLInt, 32);
+  return addView(name, tensor, shape, 4, false, {});
+}
+
+const View& Arguments::stridedFlags(const char* name, const DLTensor* tensor, const Shape& shape) {
+  if (tensor != nullptr && tensor->dtype.code != kDLBool) requireType(name, tensor, kDLUInt, 8);
+  if (tensor != nullptr && (tensor->dtype.bits != 8 || tensor->dtype.lanes != 1))
+    fail(FK_ERROR_INVALID_ARGUMENT, "%s: dtype %s, needs uint8 or bool of 8 bits", name, typeName(tensor->dtype).c_str());
+  return addView(name, tensor, shape, 1, false, {});
+}
+
 Operand Arguments::operand(const char* name, const DLTensor* tensor, const Shape& shape) {
   const DataType type = tensor != nullptr ? floatTypeOf(name, tensor->dtype) : DataType::kFloat32;
   const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), false, {});
@@ -243,6 +278,7 @@ void Arguments::bindShape(const View& view, const Shape& shape) {
   }
   for (int i = 0; i < shape.named; ++i) {
     const int64_t extent = tensor.shape[tensor.ndim - shape.named + i];
+    if (shape.mayBeOne[i] && extent == 1) continue;
     int binding = 0;
     while (binding < bound_ && bindings_[binding].name != shape.names[i]) ++binding;
     if (binding < bound_) {
@@ -277,10 +313,11 @@ void Arguments::failShape(const View& view, const Shape& shape) const {
     const Binding* known = std::find_if(bindings_, bindings_ + bound_, [&](const Binding& binding) {
       return binding.name == shape.names[i] && binding.argument != count_;
     });
+    const std::string orOne = shape.mayBeOne[i] ? "|1" : "";
     if (known == bindings_ + bound_) {
-      append(nameText(shape.names[i]));
+      append(nameText(shape.names[i]) + orOne);
     } else {
-      append(std::to_string(known->extent));
+      append(std::to_string(known->extent) + orOne);
       mention(known->argument);
     }
   }

@@ -22,7 +22,8 @@
 namespace fk::abi {
 
 // A shape pattern, parsed by the compiler: at most four axes, names of up to four letters. A leading "..." stands for any
-// number of axes, seen as one; "[*]" for any shape at all, seen as one axis and unrelated to "...".
+// number of axes, seen as one; "[*]" for any shape at all, seen as one axis and unrelated to "...". An axis "X|1" may have
+// the extent 1 instead of X.
 class Shape {
  public:
   static constexpr int kMaxAxes = 4;
@@ -44,11 +45,15 @@ class Shape {
         continue;
       }
       uint32_t name = 0;
-      for (int letters = 0; text[i] != ',' && text[i] != ']'; ++i, ++letters) {
+      for (int letters = 0; text[i] != ',' && text[i] != ']' && text[i] != '|'; ++i, ++letters) {
         if (letters == 4) throw "a name has at most four letters";
         name |= static_cast<uint32_t>(text[i]) << (8 * letters);
       }
       if (axes() == kMaxAxes) throw "too many axes";
+      if (text[i] == '|') {
+        mayBeOne[named] = true;
+        i += 2;
+      }
       names[named++] = name;
     }
   }
@@ -56,6 +61,7 @@ class Shape {
   constexpr int axes() const { return named + (leading != Leading::kNone); }
 
   uint32_t names[kMaxAxes] = {};  // the letters, the first in the lowest byte
+  bool mayBeOne[kMaxAxes] = {};
   uint8_t named = 0;
   Leading leading = Leading::kNone;
 };
@@ -133,6 +139,17 @@ class Arguments {
             view.extents[3],   view.strides[0], view.strides[1], view.strides[2]};
   }
 
+  // [B, S, H, D] in f32, bf16 or f16, the last axis with stride 1.
+  HeadOperand headOperand(const char* name, const DLTensor* tensor, const Shape& shape);
+  HeadOutput headOutput(const char* name, const DLTensor* tensor, const Shape& shape);
+
+  // int32, one axis with any stride.
+  Vector<const int32_t> int32(const char* name, const DLTensor* tensor, const Shape& shape);
+
+  // Any axes with any strides, of int32, and of uint8 or bool.
+  const View& stridedInt32(const char* name, const DLTensor* tensor, const Shape& shape);
+  const View& stridedFlags(const char* name, const DLTensor* tensor, const Shape& shape);
+
   // Any axes with any strides.
   template <class T>
   const View& strided(const char* name, const DLTensor* tensor, const Shape& shape) {
@@ -147,8 +164,8 @@ class Arguments {
                 Matrix<int64_t>& int64);
 
  private:
-  static constexpr int kMaxArguments = 32;
-  static constexpr int kMaxNames = 8;
+  static constexpr int kMaxArguments = 40;
+  static constexpr int kMaxNames = 16;
 
   struct Binding {
     uint32_t name;

@@ -49,7 +49,7 @@ extern "C" {
 /* Include dlpack/dlpack.h before this header to use its own (identical) definitions. */
 #if !defined(DLPACK_DLPACK_H_)
 typedef enum { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3 } DLDeviceType;
-typedef enum { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4 } DLDataTypeCode;
+typedef enum { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4, kDLBool = 6 } DLDataTypeCode;
 typedef struct {
   int32_t device_type; /* DLDeviceType */
   int32_t device_id;
@@ -480,7 +480,7 @@ typedef struct {
   /* Outputs of forward; backward needs the first two as inputs */
   DLTensor* output;      /* [B, Sq, H, Dv]  required                                                      */
   DLTensor* log_sum_exp; /* [B, H, Sq]  of s, the sink included                                           */
-  DLTensor* max_score;   /* [B, H, Sq]  the largest s, -inf for a query that sees no key                  */
+  DLTensor* max_score;   /* [B, H, Sq]  the largest of s and the sink; -inf without any                  */
   DLTensor* entropy;     /* [B, H, Sq]  - sum of p log p over keys, in nats                               */
   DLTensor* key_weights; /* [B, H, Sk]  sum of p over queries: one more pass over the scores              */
   /* Upstream gradients of backward */

@@ -13,6 +13,7 @@ template <class T>
 struct ScoreArray {
   T* data = nullptr;
   int64_t batchStride = 0, headStride = 0, rowStride = 0, columnStride = 0;
+  int64_t extents[4] = {1, 1, 1, 1};  // of the memory
 
   T* at(int64_t b, int64_t h, int64_t i = 0, int64_t j = 0) const {
     return data + b * batchStride + h * headStride + i * rowStride + j * columnStride;

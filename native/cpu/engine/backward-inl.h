@@ -31,10 +31,11 @@ enum class SecondPair { kNone, kScoresOnly, kWithGradient };
 
 struct BackwardProblem {
   Operand x, y;          // rows [N, D], columns [M, D]
-  Matrix<float> dX, dY;  // either may be null
+  Matrix<float> dX = {}, dY = {};  // either may be null
   SecondPair second = SecondPair::kNone;
   Operand dZ = {}, w = {};  // [N, V], [M, V]
   Matrix<float> dW = {};
+  bool addsToColumns = false;  // dY and dW hold sums of earlier sweeps, over other rows
   // Row i of dX is row dXRowIds[i] of memory, where there are such.
   const int32_t *dXRowIds = nullptr, *dYRowIds = nullptr;
 };
@@ -121,6 +122,7 @@ class BackwardSweep {
  private:
   bool hasSecondPair() const { return problem_.second != SecondPair::kNone; }
   bool hasSecondGradient() const { return problem_.second == SecondPair::kWithGradient; }
+  bool addsToColumns() const { return problem_.addsToColumns || block_.begin > 0; }
   float* packedColumns(int slot) const { return packed_ + slot * kPackedTileFloats; }
 
   static void clearDepth(float* lanePanels, int64_t panels, int64_t depth, int64_t k) {
@@ -142,7 +144,7 @@ class BackwardSweep {
   template <class Op>
   void tileStep(const Execution& execution, const Op& op, Range window, Range tile, bool scoresKept, GradientFilter* filter,
                 float* packed) {
-    const auto visible = [&](Range rows) { return op.visible(rows); };
+    const auto visible = [&](Range rows, Range columns) { return op.visible(rows, columns); };
     const int64_t offset = (tile.begin - window.begin) * kLanePanel;
     const ScoreBuffer scores{scores_.data + offset, scores_.panelStride};
     const ScoreBuffer weights{weights_.data + offset, weights_.panelStride};
@@ -163,11 +165,15 @@ class BackwardSweep {
     } else {
       forEachScorePanel(execution, x, problem_.y, tile, target, packed, visible, gradient);
     }
+    const Range panels = seenPanels(op, tile, {0, x.panels()});
+    clearUnseen(op, scores, tile, panels);
     if (problem_.dY && filter && filter->filtersY())
       contractListedRows(scores, tile, *filter, packed);
     else if (problem_.dY)
       contractRows(op, scores, tile, xDims_, problem_.dY, problem_.dYRowIds, packed);
-    if (hasSecondGradient()) contractRows(op, weights, tile, zDims_, problem_.dW, nullptr, packed);
+    if (!hasSecondGradient()) return;
+    clearUnseen(op, weights, tile, panels);
+    contractRows(op, weights, tile, zDims_, problem_.dW, nullptr, packed);
   }
 
   // out[column] (+)= sum over rows of gradients[column][row] * operand[row], for the columns of a tile. `dims` holds the
@@ -177,11 +183,10 @@ class BackwardSweep {
                     const int32_t* rowIds, float* packed) {
     const TileRows to(out, tile, rowIds);
     const int64_t blockRows = block_.size(), panelsPerDepth = kDepthBlock / kLanePanel;
-    bool accumulate = block_.begin > 0;
+    bool accumulate = addsToColumns();
     for (int64_t p = 0; p < lanePanelCount(blockRows); p += panelsPerDepth) {
       const Range panels = seenPanels(op, tile, {p, std::min(p + panelsPerDepth, lanePanelCount(blockRows))});
       if (panels.empty()) continue;
-      clearUnseen(op, gradients, tile, panels);
       const Range rows{panels.begin * kLanePanel, std::min(panels.end * kLanePanel, blockRows)};
       const PackedBroadcast transposed = packTransposed(gradients, tile, rows, packed);
       for (int64_t dim = 0; dim < out.columns; dim += kLanePanel)
@@ -219,7 +224,7 @@ class BackwardSweep {
     const int64_t blockRows = block_.size();
     const std::array<uint16_t, kDepthBlock> ascending = firstNumbers();
     uint16_t rows[kDepthBlock];
-    bool accumulate = block_.begin > 0;
+    bool accumulate = addsToColumns();
     for (int64_t first = 0; first < blockRows; first += kDepthBlock, accumulate = true) {
       const int64_t depth = std::min(kDepthBlock, blockRows - first);
       for (int64_t panel = 0; panel < split.count; ++panel) {
@@ -297,7 +302,7 @@ class BackwardSweep {
     packBroadcastPanels(columnsOf(y, columns.begin, columns.size()), split, packed);
     const PackedRows x = packedRows();
     for (int64_t p = panels.begin; p < panels.end; ++p) {
-      const Range seen = columns.intersect(op.visible(x.rowsOf(p)));
+      const Range seen = op.visible(x.rowsOf(p), columns);
       if (seen.empty()) continue;
       multiplyPanels({split, packed, columns.size()}, {0, y.rows},
                      scores_.panel(p) + (seen.begin - window.begin) * kLanePanel,
@@ -367,8 +372,8 @@ class BackwardSweep {
   template <class Op>
   Range seenPanels(const Op& op, Range tile, Range panels) const {
     const PackedRows x = packedRows();
-    while (!panels.empty() && tile.intersect(op.visible(x.rowsOf(panels.begin))).empty()) ++panels.begin;
-    while (!panels.empty() && tile.intersect(op.visible(x.rowsOf(panels.end - 1))).empty()) --panels.end;
+    while (!panels.empty() && op.visible(x.rowsOf(panels.begin), tile).empty()) ++panels.begin;
+    while (!panels.empty() && op.visible(x.rowsOf(panels.end - 1), tile).empty()) --panels.end;
     return panels;
   }
 
@@ -377,7 +382,7 @@ class BackwardSweep {
   void clearUnseen(const Op& op, ScoreBuffer gradients, Range tile, Range panels) const {
     const PackedRows x = packedRows();
     for (int64_t p = panels.begin; p < panels.end; ++p) {
-      Range seen = tile.intersect(op.visible(x.rowsOf(p)));
+      Range seen = op.visible(x.rowsOf(p), tile);
       if (seen.empty()) seen = {tile.end, tile.end};
       float* at = gradients.panel(p);
       std::fill(at, at + (seen.begin - tile.begin) * kLanePanel, 0.0f);

@@ -2,10 +2,10 @@
 //
 // An operator is a struct with
 //     struct Panel { ... };                          what kLanePanel rows remember, an array of kLanePanel per quantity
-//     Range visible(Range rows) const;               the columns that any of these rows sees
-//     void begin(Panel&, Range rows) const;          before the first tile
-//     void fold(Panel&, const ScoreTile&) const;     one tile of scores, columns ascending
-//     void merge(Panel&, const Panel& later) const;  two neighbouring column ranges of the same rows
+//     Range visible(Range rows, Range columns) const;  of these columns, from the first to the last that any of the rows
+//     sees void begin(Panel&, Range rows) const;          before the first tile void fold(Panel&, const ScoreTile&) const;
+//     one tile of scores, columns ascending void merge(Panel&, const Panel& later) const;  two neighbouring column ranges of
+//     the same rows
 // and, for sweeps with values, fold() leaves the weights in place of the scores and the factor for what the rows have summed
 // so far in Panel::rescale. For sweeps over pairs of scores it is fold(Panel&, const ScoreTile&, float* pairedScores).
 #pragma once
@@ -83,7 +83,7 @@ void reduceTiles(const Op& op, const PackedRows& x, int64_t columns, typename Op
 template <class Op, class Scratch>
 void reduceRows(const Op& op, const PackedRows& x, const Operand& columns, typename Op::Panel* panels,
                 typename Op::Panel* partials, const Scratch& scratch, const Execution& execution) {
-  const auto visible = [&](Range rows) { return op.visible(rows); };
+  const auto visible = [&](Range rows, Range tile) { return op.visible(rows, tile); };
   const auto foldTile = [&](typename Op::Panel* states, Range tile, int slot) {
     const TileScratch own = scratch(slot, tile);
     forEachScorePanel(execution, x, columns, tile, own.scores, own.packedColumns, visible,
@@ -108,7 +108,7 @@ template <class Op, class Scratch>
 void reduceRowPairs(const Op& op, const PackedRows& x, const Operand& columns, const PairedScores& pair,
                     typename Op::Panel* panels, typename Op::Panel* partials, const Scratch& scratch,
                     const Execution& execution) {
-  const auto visible = [&](Range rows) { return op.visible(rows); };
+  const auto visible = [&](Range rows, Range tile) { return op.visible(rows, tile); };
   const auto foldTile = [&](typename Op::Panel* states, Range tile, int slot) {
     const TileScratch own = scratch(slot, tile);
     const ScoreBuffer paired = pair.buffer(slot);
@@ -131,34 +131,30 @@ void reduceRowsWithValues(const Op& op, const PackedRows& x, const Operand& colu
   const FloatTag d;
   const BroadcastPanels split(values.columns);
   const int64_t sumFloats = values.columns * kLanePanel;
-  Range seen = {columns.rows, 0};
-  for (int64_t p = 0; p < x.panels(); ++p) {
-    op.begin(panels[p], x.rowsOf(p));
-    const Range range = op.visible(x.rowsOf(p));
-    if (range.empty()) continue;
-    seen = {std::min(seen.begin, range.begin), std::min(columns.rows, std::max(seen.end, range.end))};
-  }
+  const auto visible = [&](Range rows, Range tile) { return op.visible(rows, tile); };
+  for (int64_t p = 0; p < x.panels(); ++p) op.begin(panels[p], x.rowsOf(p));
   std::fill_n(sums, x.panels() * sumFloats, 0.0f);
-  for (int64_t first = seen.begin / kColumnTile * kColumnTile; first < seen.end; first += kColumnTile) {
+  for (int64_t first = 0; first < columns.rows; first += kColumnTile) {
     const Range tile = tileAt(first, columns.rows);
+    if (!anyPanelSees(x, tile, visible)) continue;
     packBroadcastPanels(columnsOf(values.transposed(), tile.begin, tile.size()), split, packedValues);
-    forEachScorePanel(
-        execution, x, columns, tile, scratch.scores, scratch.packedColumns, [&](Range rows) { return op.visible(rows); },
-        [&](int64_t p, const ScoreTile& scores) {
-          op.fold(panels[p], scores);
-          float* sum = sums + p * sumFloats;
-          const FloatVector left = hn::Load(d, panels[p].rescale), right = hn::Load(d, panels[p].rescale + kLanes);
-          for (int64_t i = 0; i < sumFloats; i += kLanePanel) {
-            hn::Store(hn::Mul(hn::Load(d, sum + i), left), d, sum + i);
-            hn::Store(hn::Mul(hn::Load(d, sum + i + kLanes), right), d, sum + i + kLanes);
-          }
-          multiplyPanels({split, packedValues, tile.size()}, {0, values.columns}, scores.scores,
-                         {.depthBegin = scores.columns.begin - tile.begin,
-                          .depthCount = scores.columns.size(),
-                          .out = sum,
-                          .outStride = kLanePanel,
-                          .accumulate = true});
-        });
+    forEachScorePanel(execution, x, columns, tile, scratch.scores, scratch.packedColumns, visible,
+                      [&](int64_t p, const ScoreTile& scores) {
+                        op.fold(panels[p], scores);
+                        float* sum = sums + p * sumFloats;
+                        const FloatVector left = hn::Load(d, panels[p].rescale),
+                                          right = hn::Load(d, panels[p].rescale + kLanes);
+                        for (int64_t i = 0; i < sumFloats; i += kLanePanel) {
+                          hn::Store(hn::Mul(hn::Load(d, sum + i), left), d, sum + i);
+                          hn::Store(hn::Mul(hn::Load(d, sum + i + kLanes), right), d, sum + i + kLanes);
+                        }
+                        multiplyPanels({split, packedValues, tile.size()}, {0, values.columns}, scores.scores,
+                                       {.depthBegin = scores.columns.begin - tile.begin,
+                                        .depthCount = scores.columns.size(),
+                                        .out = sum,
+                                        .outStride = kLanePanel,
+                                        .accumulate = true});
+                      });
   }
 }
 

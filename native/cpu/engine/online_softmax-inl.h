@@ -70,10 +70,55 @@ struct OnlineSoftmax {
       hn::StoreU(hn::Add(finiteShift(hn::Load(d, max + half)), Log(d, hn::Load(d, sum + half))), d, result + half);
   }
 
+  // What the exponents of these lanes are taken relative to.
+  FloatVector shift(int64_t half) const { return finiteShift(hn::Load(FloatTag(), max + half)); }
+
   // What exponents are taken relative to: the maximum, or 0 while that is -inf, since -inf - -inf would be NaN.
   static FloatVector finiteShift(FloatVector max) {
     const FloatTag d;
     return hn::IfThenZeroElse(hn::Eq(max, hn::Set(d, kMinusInfinity)), max);
+  }
+};
+
+// The streaming entropy beside an OnlineSoftmax with the maximum m: H = log(softmax.sum) + sum / softmax.sum. All terms are
+// non-negative, so nothing large cancels.
+struct RunningEntropy {
+  alignas(64) float sum[kLanePanel];  // of exp(score - m) (m - score)
+
+  void begin() { std::fill_n(sum, kLanePanel, 0.0f); }
+
+  // Adds a tile that took the softmax from `before` to `after`. One more exp per score.
+  void fold(const OnlineSoftmax& before, const OnlineSoftmax& after, const float* scores, int64_t columns) {
+    const FloatTag d;
+    for (int64_t half = 0; half < kLanePanel; half += kLanes) {
+      const FloatVector shift = after.shift(half);
+      FloatVector tileSum = hn::Zero(d);
+      for (int64_t c = 0; c < columns; ++c) {
+        const FloatVector below = hn::Sub(shift, hn::Load(d, scores + c * kLanePanel + half));
+        const FloatVector weight = ExpBelowOverflow(d, hn::Neg(below));
+        tileSum = hn::Add(tileSum, hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Mul(weight, below)));
+      }
+      hn::Store(hn::Add(moved(before, half, shift), tileSum), d, sum + half);
+    }
+  }
+
+  void merge(const OnlineSoftmax& before, const OnlineSoftmax& after, const RunningEntropy& later,
+             const OnlineSoftmax& laterSoftmax) {
+    const FloatTag d;
+    for (int64_t half = 0; half < kLanePanel; half += kLanes) {
+      const FloatVector shift = after.shift(half);
+      hn::Store(hn::Add(moved(before, half, shift), later.moved(laterSoftmax, half, shift)), d, sum + half);
+    }
+  }
+
+ private:
+  // The sum relative to a new maximum.
+  FloatVector moved(const OnlineSoftmax& softmax, int64_t half, FloatVector shift) const {
+    const FloatTag d;
+    const FloatVector rise = hn::Sub(shift, softmax.shift(half)), weights = hn::Load(d, softmax.sum + half);
+    const FloatVector factor = ExpBelowOverflow(d, hn::Neg(rise));
+    const FloatVector result = hn::Mul(factor, hn::MulAdd(weights, rise, hn::Load(d, sum + half)));
+    return hn::IfThenZeroElse(hn::Eq(weights, hn::Zero(d)), result);
   }
 };
 

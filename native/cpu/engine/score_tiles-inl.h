@@ -58,13 +58,23 @@ struct ScoreBuffer {
   }
 };
 
+// Whether any panel sees any of the columns.
+template <class Visible>
+bool anyPanelSees(const PackedRows& x, Range columns, const Visible& visible) {
+  for (int64_t p = 0; p < x.panels(); ++p)
+    if (!visible(x.rowsOf(p), columns).empty()) return true;
+  return false;
+}
+
 // Computes the panels of `tile`, whose columns are rows of `columns`, and calls visit(panel, ScoreTile) for each that sees
-// any of it: visible(rows) -> Range of columns. Scores outside that range are not computed, save that whole broadcast panels
-// are. `packed` has room for kPackedTileFloats. Depth outermost: the packed columns of a depth block stay in the L2 cache
-// while all rows pass. A cancellation is seen before every depth block.
+// any of it: visible(rows, tile) -> Range within the tile. Scores outside that range are not computed, save that whole
+// broadcast panels are; a tile that no panel sees is not even packed. `packed` has room for kPackedTileFloats. Depth
+// outermost: the packed columns of a depth block stay in the L2 cache while all rows pass. A cancellation is seen before
+// every depth block.
 template <class Visible, class Visit>
 void forEachScorePanel(const Execution& execution, const PackedRows& x, const Operand& columns, Range tile,
                        ScoreBuffer buffer, float* packed, const Visible& visible, const Visit& visit) {
+  if (!anyPanelSees(x, tile, visible)) return;
   const BroadcastPanels split(tile.size());
   const Operand tileColumns = rowsOf(columns, tile.begin, tile.size());
   int64_t k = 0;
@@ -73,7 +83,7 @@ void forEachScorePanel(const Execution& execution, const PackedRows& x, const Op
     const int64_t depth = std::min(kDepthBlock, x.depth - k);
     packBroadcastPanels(columnsOf(tileColumns, k, depth), split, packed);
     for (int64_t p = 0; p < x.panels(); ++p) {
-      const Range rows = x.rowsOf(p), seen = tile.intersect(visible(rows));
+      const Range rows = x.rowsOf(p), seen = visible(rows, tile);
       if (seen.empty()) continue;
       float* scores = buffer.panel(p);
       multiplyPanels({split, packed, depth}, {seen.begin - tile.begin, seen.end - tile.begin}, x.panel(p) + k * kLanePanel,

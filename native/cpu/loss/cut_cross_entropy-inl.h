@@ -53,7 +53,8 @@ struct CutCrossEntropy {
   struct Panel {
     OnlineSoftmax softmax;
     alignas(64) float target[kLanePanel];
-    alignas(64) float entropy[kLanePanel], mass[kLanePanel], gap[kLanePanel];
+    RunningEntropy entropy;
+    alignas(64) float mass[kLanePanel], gap[kLanePanel];
     TopTokens top;
   };
 
@@ -74,11 +75,11 @@ struct CutCrossEntropy {
   const RowFactors* factors = nullptr;  // backward
   bool holdsLogits = false;             // backward: the forward sweep has left logits behind, not dot products
 
-  Range visible(Range) const { return {0, arguments.classes()}; }
+  Range visible(Range, Range columns) const { return columns; }
 
   void begin(Panel& panel, Range) const {
     panel.softmax.begin();
-    for (float* sums : {panel.target, panel.entropy, panel.mass, panel.gap}) std::fill_n(sums, kLanePanel, 0.0f);
+    for (float* sums : {panel.target, panel.entropy.sum, panel.mass, panel.gap}) std::fill_n(sums, kLanePanel, 0.0f);
     if (panel.top.count > 0) panel.top.begin();
   }
 
@@ -87,7 +88,7 @@ struct CutCrossEntropy {
     forEachTarget(tile, [&](int64_t lane, float& score) { panel.target[lane] = score; });
     const OnlineSoftmax before = panel.softmax;
     panel.softmax.fold<false>(tile.scores, tile.columns.size(), 1.0f);
-    if (hasEntropy) foldEntropy(panel, before, tile);
+    if (hasEntropy) panel.entropy.fold(before, panel.softmax, tile.scores, tile.columns.size());
     if (hasDistribution) foldDistribution(panel, before, tile);
     if (panel.top.count > 0) panel.top.fold(tile, visits.classIds);
   }
@@ -96,7 +97,7 @@ struct CutCrossEntropy {
     const OnlineSoftmax before = panel.softmax;
     panel.softmax.merge(later.softmax);
     for (int64_t lane = 0; lane < kLanePanel; ++lane) panel.target[lane] += later.target[lane];  // one of them is 0
-    if (hasEntropy) mergeEntropy(panel, before, later);
+    if (hasEntropy) panel.entropy.merge(before, panel.softmax, later.entropy, later.softmax);
     if (hasDistribution) mergeDistribution(panel, before, later);
     if (panel.top.count > 0) panel.top.merge(later.top);
   }
@@ -116,10 +117,6 @@ struct CutCrossEntropy {
   }
 
  private:
-  static FloatVector shiftOf(const OnlineSoftmax& softmax, int64_t half) {
-    return OnlineSoftmax::finiteShift(hn::Load(FloatTag(), softmax.max + half));
-  }
-
   template <class Function>
   void forEachTarget(const ScoreTile& tile, Function&& function) const {
     for (int64_t row = tile.rows.begin; row < tile.rows.end; ++row) {
@@ -130,45 +127,12 @@ struct CutCrossEntropy {
     }
   }
 
-  // sum exp(z - m) (m - z) of a tile, and of what came before moved to the new maximum.
-  void foldEntropy(Panel& panel, const OnlineSoftmax& before, const ScoreTile& tile) const {
-    const FloatTag d;
-    for (int64_t half = 0; half < kLanePanel; half += kLanes) {
-      const FloatVector shift = shiftOf(panel.softmax, half);
-      FloatVector sum = hn::Zero(d);
-      for (int64_t c = 0; c < tile.columns.size(); ++c) {
-        const FloatVector below = hn::Sub(shift, hn::Load(d, tile.scores + c * kLanePanel + half));
-        const FloatVector weight = ExpBelowOverflow(d, hn::Neg(below));
-        sum = hn::Add(sum, hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Mul(weight, below)));
-      }
-      hn::Store(hn::Add(movedEntropy(panel.entropy, before, half, shift), sum), d, panel.entropy + half);
-    }
-  }
-
-  void mergeEntropy(Panel& panel, const OnlineSoftmax& before, const Panel& later) const {
-    const FloatTag d;
-    for (int64_t half = 0; half < kLanePanel; half += kLanes) {
-      const FloatVector shift = shiftOf(panel.softmax, half);
-      hn::Store(
-          hn::Add(movedEntropy(panel.entropy, before, half, shift), movedEntropy(later.entropy, later.softmax, half, shift)),
-          d, panel.entropy + half);
-    }
-  }
-
-  static FloatVector movedEntropy(const float* entropy, const OnlineSoftmax& softmax, int64_t half, FloatVector shift) {
-    const FloatTag d;
-    const FloatVector rise = hn::Sub(shift, shiftOf(softmax, half)), sum = hn::Load(d, softmax.sum + half);
-    const FloatVector factor = ExpBelowOverflow(d, hn::Neg(rise));
-    const FloatVector moved = hn::Mul(factor, hn::MulAdd(sum, rise, hn::Load(d, entropy + half)));
-    return hn::IfThenZeroElse(hn::Eq(sum, hn::Zero(d)), moved);
-  }
-
   void foldDistribution(Panel& panel, const OnlineSoftmax& before, const ScoreTile& tile) const {
     const FloatTag d;
     alignas(64) float probabilities[kColumnTile * kLanePanel];
     if (arguments.targetProbabilities) loadTargets(tile, probabilities);
     for (int64_t half = 0; half < kLanePanel; half += kLanes) {
-      const FloatVector shift = shiftOf(panel.softmax, half), zero = hn::Zero(d);
+      const FloatVector shift = panel.softmax.shift(half), zero = hn::Zero(d);
       const FloatVector earlierGap = movedGap(panel.gap, panel.mass, before, half, shift);
       FloatVector mass = hn::Zero(d), gap = hn::Zero(d);
       for (int64_t c = 0; c < tile.columns.size(); ++c) {
@@ -186,7 +150,7 @@ struct CutCrossEntropy {
   void mergeDistribution(Panel& panel, const OnlineSoftmax& before, const Panel& later) const {
     const FloatTag d;
     for (int64_t half = 0; half < kLanePanel; half += kLanes) {
-      const FloatVector shift = shiftOf(panel.softmax, half);
+      const FloatVector shift = panel.softmax.shift(half);
       hn::Store(hn::Add(movedGap(panel.gap, panel.mass, before, half, shift),
                         movedGap(later.gap, later.mass, later.softmax, half, shift)),
                 d, panel.gap + half);
@@ -197,7 +161,7 @@ struct CutCrossEntropy {
   static FloatVector movedGap(const float* gap, const float* mass, const OnlineSoftmax& softmax, int64_t half,
                               FloatVector shift) {
     const FloatTag d;
-    return hn::MulAdd(hn::Load(d, mass + half), hn::Sub(shift, shiftOf(softmax, half)), hn::Load(d, gap + half));
+    return hn::MulAdd(hn::Load(d, mass + half), hn::Sub(shift, softmax.shift(half)), hn::Load(d, gap + half));
   }
 
   float classWeight(int64_t column) const { return arguments.classWeight(visits.classOf(column)); }

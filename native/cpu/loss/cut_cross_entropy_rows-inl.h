@@ -156,7 +156,7 @@ class LossOutputs {
     const float logSumExp = shift + logSum;
     // Both parts are non-negative, and the first is exact where the target is near the maximum.
     const float crossEntropy = a_.targets ? (shift - panel.target[lane]) + logSum : 0.0f;
-    const float entropy = logSum + panel.entropy[lane] / panel.softmax.sum[lane];
+    const float entropy = logSum + panel.entropy.sum[lane] / panel.softmax.sum[lane];
     if (a_.logSumExp) a_.logSumExp[row] = logSumExp;
     if (a_.targetLogProbability) a_.targetLogProbability[row] = -crossEntropy;
     if (a_.entropy) a_.entropy[row] = entropy;

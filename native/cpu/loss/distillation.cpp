@@ -26,7 +26,6 @@ struct Distillation {
     alignas(64) float difference[kLanePanel];  // W, of scores before the temperature divides them
   };
 
-  int64_t classes;
   float inverseTemperature;
   // backward: of the current row block, from firstRow on
   const float* studentLogSumExp = nullptr;
@@ -34,7 +33,7 @@ struct Distillation {
   const float* gradientScale = nullptr;  // d(loss) / d(score) per unit of pStudent - pTeacher
   int64_t firstRow = 0;
 
-  Range visible(Range) const { return {0, classes}; }
+  Range visible(Range, Range columns) const { return columns; }
 
   void begin(Panel& panel, Range) const {
     panel.student.begin();
@@ -111,7 +110,7 @@ struct Distillation {
 
 using Panel = Distillation::Panel;
 
-Distillation makeOp(const DistillationArguments& a) { return {a.classes(), 1.0f / a.temperature}; }
+Distillation makeOp(const DistillationArguments& a) { return {1.0f / a.temperature}; }
 
 // What a row's loss counts in the reported one: its weight, over the sum of all for the mean. Rows are added in order.
 class RowShares {

@@ -13,7 +13,7 @@ struct Siglip {
 
   float scale, bias, weight;  // weight: 1 / N
 
-  Range visible(Range) const { return {0, INT64_MAX}; }
+  Range visible(Range, Range columns) const { return columns; }
   void begin(Panel& panel, Range) const { std::fill_n(panel.loss, kLanePanel, 0.0f); }
 
   // Leaves u = -l (scale * s + bias) in place of the scores s, where gradient() finds it.

@@ -15,7 +15,7 @@ struct TopK {
 
   int64_t k;
 
-  Range visible(Range) const { return {0, INT64_MAX}; }
+  Range visible(Range, Range columns) const { return columns; }
 
   void begin(Panel& panel, Range) const {
     std::fill_n(panel.scores[0], k * kLanePanel, -std::numeric_limits<float>::infinity());

@@ -14,12 +14,9 @@ struct WindowedLinearAttention {
     alignas(64) float rescale[kLanePanel];
   };
 
-  int64_t keys, window;
+  int64_t window;
 
-  Range visible(Range rows) const {
-    const auto key = [&](int64_t at) { return std::clamp<int64_t>(at, 0, keys); };
-    return {key(rows.begin - window), key(rows.end + window)};
-  }
+  Range visible(Range rows, Range columns) const { return columns.intersect({rows.begin - window, rows.end + window}); }
 
   void begin(Panel& panel, Range) const { std::fill_n(panel.rescale, kLanePanel, 1.0f); }
   void fold(Panel&, const ScoreTile& tile) const { clearOutside(tile, tile.scores); }
@@ -64,8 +61,8 @@ void forward(const Arguments& a, const Execution& execution, size_t, std::byte* 
   for (int64_t first = 0; first < a.q.rows; first += kRows) {
     const PackedRows x{buffers.packedRows, {first, std::min(first + kRows, a.q.rows)}, a.q.columns};
     packLanePanels(rowsOf(a.q, first, x.rows.size()), buffers.packedRows, execution);
-    reduceRowsWithValues(WindowedLinearAttention{a.k.rows, a.window}, x, a.k, a.v, buffers.panels, buffers.sums,
-                         buffers.scratch, buffers.packedValues, execution);
+    reduceRowsWithValues(WindowedLinearAttention{a.window}, x, a.k, a.v, buffers.panels, buffers.sums, buffers.scratch,
+                         buffers.packedValues, execution);
     for (int64_t p = 0; p < x.panels(); ++p)
       unpackLanePanel(buffers.sums + p * kLanePanel * a.v.columns, p, rowsOf(a.output, first, x.rows.size()));
   }
@@ -96,7 +93,7 @@ void backward(const Arguments& a, const Execution& execution, size_t, std::byte*
   sweep.takeWorkspace(cursor, execution.threads);
   for (int64_t block = 0; block < sweep.blocks(); ++block) {
     sweep.begin(sweep.block(block), execution, [](int64_t) { return false; });
-    sweep.run(WindowedLinearAttention{a.k.rows, a.window}, false, execution);
+    sweep.run(WindowedLinearAttention{a.window}, false, execution);
   }
 }
 
