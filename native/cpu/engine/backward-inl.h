@@ -30,7 +30,7 @@ static_assert(kWindowStep <= kDepthBlock);
 enum class SecondPair { kNone, kScoresOnly, kWithGradient };
 
 struct BackwardProblem {
-  Operand x, y;          // rows [N, D], columns [M, D]
+  Operand x, y;                    // rows [N, D], columns [M, D]
   Matrix<float> dX = {}, dY = {};  // either may be null
   SecondPair second = SecondPair::kNone;
   Operand dZ = {}, w = {};  // [N, V], [M, V]

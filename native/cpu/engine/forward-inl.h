@@ -128,7 +128,6 @@ template <class Op>
 void reduceRowsWithValues(const Op& op, const PackedRows& x, const Operand& columns, const Operand& values,
                           typename Op::Panel* panels, float* sums, const TileScratch& scratch, float* packedValues,
                           const Execution& execution) {
-  const FloatTag d;
   const BroadcastPanels split(values.columns);
   const int64_t sumFloats = values.columns * kLanePanel;
   const auto visible = [&](Range rows, Range tile) { return op.visible(rows, tile); };
@@ -141,19 +140,13 @@ void reduceRowsWithValues(const Op& op, const PackedRows& x, const Operand& colu
     forEachScorePanel(execution, x, columns, tile, scratch.scores, scratch.packedColumns, visible,
                       [&](int64_t p, const ScoreTile& scores) {
                         op.fold(panels[p], scores);
-                        float* sum = sums + p * sumFloats;
-                        const FloatVector left = hn::Load(d, panels[p].rescale),
-                                          right = hn::Load(d, panels[p].rescale + kLanes);
-                        for (int64_t i = 0; i < sumFloats; i += kLanePanel) {
-                          hn::Store(hn::Mul(hn::Load(d, sum + i), left), d, sum + i);
-                          hn::Store(hn::Mul(hn::Load(d, sum + i + kLanes), right), d, sum + i + kLanes);
-                        }
                         multiplyPanels({split, packedValues, tile.size()}, {0, values.columns}, scores.scores,
                                        {.depthBegin = scores.columns.begin - tile.begin,
                                         .depthCount = scores.columns.size(),
-                                        .out = sum,
+                                        .out = sums + p * sumFloats,
                                         .outStride = kLanePanel,
-                                        .accumulate = true});
+                                        .accumulate = true,
+                                        .rescale = panels[p].rescale});
                       });
   }
 }

@@ -48,9 +48,18 @@ struct ListedSteps {
   int64_t lane(int64_t k) const { return lanes[k]; }
 };
 
+// Where a tile goes, row i at out + i * stride, and what becomes of what is there.
+struct TileOutput {
+  float* out;
+  int64_t stride;
+  bool accumulate;
+  const float* rescale = nullptr;  // with accumulate: a factor per lane for what is there
+};
+
 template <int kHeight, class Steps>
 HWY_INLINE void microTile(int64_t depth, const Steps& steps, const float* HWY_RESTRICT broadcasts,
-                          const float* HWY_RESTRICT lanePanel, float* HWY_RESTRICT out, int64_t outStride, bool accumulate) {
+                          const float* HWY_RESTRICT lanePanel, const TileOutput& to) {
+  float* HWY_RESTRICT out = to.out;
   const FloatTag d;
   FloatVector sum[kHeight][2];
 #pragma GCC unroll 16
@@ -72,12 +81,21 @@ HWY_INLINE void microTile(int64_t depth, const Steps& steps, const float* HWY_RE
       }
     }
     if (row == kHeight) break;
-    hwy::Prefetch(out + row * outStride);
-    hwy::Prefetch(out + row * outStride + kLanes);
+    hwy::Prefetch(out + row * to.stride);
+    hwy::Prefetch(out + row * to.stride + kLanes);
+  }
+  if (to.rescale) {
+    const FloatVector left = hn::Load(d, to.rescale), right = hn::Load(d, to.rescale + kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i, out += to.stride) {
+      hn::StoreU(hn::MulAdd(left, hn::LoadU(d, out), sum[i][0]), d, out);
+      hn::StoreU(hn::MulAdd(right, hn::LoadU(d, out + kLanes), sum[i][1]), d, out + kLanes);
+    }
+    return;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i, out += outStride) {
-    if (accumulate) {
+  for (int i = 0; i < kHeight; ++i, out += to.stride) {
+    if (to.accumulate) {
       sum[i][0] = hn::Add(hn::LoadU(d, out), sum[i][0]);
       sum[i][1] = hn::Add(hn::LoadU(d, out + kLanes), sum[i][1]);
     }
@@ -88,18 +106,17 @@ HWY_INLINE void microTile(int64_t depth, const Steps& steps, const float* HWY_RE
 
 template <class Steps, int kHeight = kBroadcastPanel>
 HWY_INLINE void dispatchHeight(int64_t height, int64_t depth, const Steps& steps, const float* broadcast, const float* lanes,
-                               float* out, int64_t outStride, bool accumulate) {
-  if (height == kHeight) return microTile<kHeight>(depth, steps, broadcast, lanes, out, outStride, accumulate);
-  if constexpr (kHeight > 1)
-    dispatchHeight<Steps, kHeight - 1>(height, depth, steps, broadcast, lanes, out, outStride, accumulate);
+                               const TileOutput& to) {
+  if (height == kHeight) return microTile<kHeight>(depth, steps, broadcast, lanes, to);
+  if constexpr (kHeight > 1) dispatchHeight<Steps, kHeight - 1>(height, depth, steps, broadcast, lanes, to);
 }
 
 // microTile for a height that is only known at run time, 1 <= height <= kBroadcastPanel: there is one for each, so that a
 // short panel costs only what it computes.
 template <class Steps>
 HWY_NOINLINE void microTileOfHeight(int64_t height, int64_t depth, const Steps& steps, const float* broadcast,
-                                    const float* lanes, float* out, int64_t outStride, bool accumulate) {
-  dispatchHeight(height, depth, steps, broadcast, lanes, out, outStride, accumulate);
+                                    const float* lanes, const TileOutput& to) {
+  dispatchHeight(height, depth, steps, broadcast, lanes, to);
 }
 
 }  // namespace fk::cpu::FK_ISA

@@ -253,6 +253,7 @@ struct PanelProduct {
   float* out;
   int64_t outStride;
   bool accumulate;
+  const float* rescale = nullptr;  // with accumulate, where all lanes are valid: see TileOutput
   int64_t validLanes = kLanePanel;
   const int32_t* outRowIds = nullptr;
 };
@@ -269,11 +270,12 @@ void multiplyPanels(const PackedBroadcast& broadcast, Range items, const float* 
     const int64_t first = panel * panels.height, height = panels.heightOf(panel);
     const float* from = broadcast.data + first * broadcast.depth + p.depthBegin * height;
     if (p.validLanes == kLanePanel && !p.outRowIds) {
-      microTileOfHeight(height, p.depthCount, steps, from, lanes, p.out + first * p.outStride, p.outStride, p.accumulate);
+      microTileOfHeight(height, p.depthCount, steps, from, lanes,
+                        {p.out + first * p.outStride, p.outStride, p.accumulate, p.rescale});
       continue;
     }
     alignas(64) float tile[kBroadcastPanel * kLanePanel];
-    microTileOfHeight(height, p.depthCount, steps, from, lanes, tile, kLanePanel, false);
+    microTileOfHeight(height, p.depthCount, steps, from, lanes, {tile, kLanePanel, false});
     for (int64_t i = 0; i < height; ++i) {
       float* to = p.out + (p.outRowIds ? p.outRowIds[first + i] : first + i) * p.outStride;
       for (int64_t l = 0; l < p.validLanes; ++l)
