@@ -111,6 +111,22 @@ Bounded mapped(const Bounded& x, const Function& f) {
 // The number itself, without its error: for a shift that a formula adds and subtracts again.
 inline Bounded exactly(const Bounded& x) { return {x.value}; }
 
+// x in an array whose type rounds by at most relative * |x| + absolute.
+inline Bounded roundedBy(const Bounded& x, double relative, double absolute) {
+  return Bounded::of(x.value, x.error() + relative * (std::abs(x.value) + x.error()) + absolute);
+}
+
+// The maximum moves by no more than the element that moves most.
+inline Bounded largestOf(const std::vector<Bounded>& values) {
+  Bounded largest = Bounded::of(-HUGE_VAL, 0);
+  double error = 0;
+  for (const Bounded& x : values) {
+    error = std::max(error, x.error());
+    if (x.value > largest.value) largest = x;
+  }
+  return Bounded::of(largest.value, error);
+}
+
 // One element against its oracle. Infinities and NaN have to be met as such.
 inline bool isWithin(float actual, const Bounded& expected) {
   if (std::isnan(expected.value)) return std::isnan(actual);
