@@ -17,7 +17,7 @@ struct AttentionResult {
 };
 
 template <class Real, std::enable_if_t<std::is_floating_point_v<Real>, int> = 0>
-Real roundedBy(Real x, double, double) {
+Real storedWith(const test::Roundoff&, Real x) {
   return x;
 }
 
@@ -103,10 +103,8 @@ class AttentionRow {
     using std::exp;
     const int64_t b = s_.batch;
     Real along = 0;  // sum over keys of p dp
-    const Roundoff& roundoff = problem_.outputRoundoff;
     for (int64_t d = 0; d < problem_.valueDim(); ++d)
-      along += Real(problem_.dOutput(b, i_, h_, d)) *
-               roundedBy(result.output(b, i_, h_, d), roundoff.relative, roundoff.absolute);
+      along += Real(problem_.dOutput(b, i_, h_, d)) * storedWith(problem_.outputRoundoff, result.output(b, i_, h_, d));
     if (problem_.dLogSumExp) along = along - Real(problem_.dLogSumExp(b, h_, i_));
     if (hasSink()) result.dParameters[kSinks](h_) += exp(sink() - logSumExp_) * (Real(0) - along);
     for (size_t at = 0; at < keys_.size(); ++at) addGradientsOfKey(at, along, result);
@@ -128,8 +126,8 @@ class AttentionRow {
     if (p[kRelativeBias]) visit(kRelativeBias, p[kRelativeBias].position(problem_.relativeBucket(x_ - j), h_), 1);
     if (!p[kAxialBiasX]) return;
     const int64_t width = p[kAxialBiasX].shape[3];
-    visit(kAxialBiasX, p[kAxialBiasX].position(b, h_, i_, j % width), 1);
-    visit(kAxialBiasY, p[kAxialBiasY].position(b, h_, i_, j / width), 1);
+    visit(kAxialBiasX, p[kAxialBiasX].position(b, h_, i_, axisJ % width), 1);
+    visit(kAxialBiasY, p[kAxialBiasY].position(b, h_, i_, axisJ / width), 1);
   }
 
   void addKey(int64_t j) {

@@ -7,6 +7,7 @@
 #include "oracles/array.h"
 #include "oracles/philox.h"
 #include "oracles/row_operators.h"
+#include "roundoff.h"
 
 namespace fk::oracle {
 
@@ -33,11 +34,6 @@ struct AttentionSequence {
   int64_t batch, firstQuery, queries, firstKey, keys, prefix;
 };
 
-// Of a stored number x: at most relative * |x| + absolute.
-struct Roundoff {
-  double relative = 0, absolute = 0;
-};
-
 // Shapes are those of fusedkernels.h; an array that is empty is absent.
 struct Attention {
   Array<double> q, k, v;
@@ -55,7 +51,7 @@ struct Attention {
   RotaryEmbedding rotary;
   int64_t rotaryQueryOffset = 0, rotaryKeyOffset = 0;
   Array<double> dOutput, dLogSumExp;
-  Roundoff outputRoundoff;             // of output, which backward reads
+  test::Roundoff outputRoundoff;       // of the output that backward reads
   double (*stored)(double) = nullptr;  // in double: rounds every array that the plain way stores
 
   int64_t batch() const { return q.shape[0]; }
