@@ -35,12 +35,16 @@ struct BFloat16 {
   uint16_t bits = 0;
 };
 
-// For magnitudes below 65520, which f16 can hold.
+// For magnitudes below 65520, which f16 can hold, and NaN.
 struct Half {
   static constexpr DLDataType kDataType = {kDLFloat, 16, 1};
 
   Half() = default;
   explicit Half(double x) {
+    if (std::isnan(x)) {
+      bits = 0x7e00;
+      return;
+    }
     const double magnitude = std::abs(rounded(x));
     int exponent;
     std::frexp(std::max(magnitude, 0x1p-14), &exponent);

@@ -75,6 +75,7 @@ constexpr DLDataType dataTypeOf() {
   if constexpr (std::is_same_v<T, float>) return {kDLFloat, 32, 1};
   if constexpr (std::is_same_v<T, int32_t>) return {kDLInt, 32, 1};
   if constexpr (std::is_same_v<T, int64_t>) return {kDLInt, 64, 1};
+  if constexpr (std::is_same_v<T, uint8_t>) return {kDLUInt, 8, 1};
   if constexpr (requires { T::kDataType; }) return T::kDataType;
 }
 
@@ -263,8 +264,9 @@ inline std::string describe(const MatrixLayout& layout) {
 }
 
 // memcmp, so that NaN equals NaN and +0 differs from -0.
-inline bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+template <class T>
+bool sameBits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 // Exactly the bytes that a kernel asked for, aligned as promised, filled with NaN, and fenced by canaries.

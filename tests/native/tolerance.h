@@ -22,15 +22,14 @@
 
 #include <cmath>
 
+#include "roundoff.h"
 #include "support.h"
 
 namespace fk::test {
 
-constexpr double kUnitRoundoff = 0x1p-24;
 constexpr double kExpError = 4 * kUnitRoundoff;
 constexpr double kTanhError = 8 * kUnitRoundoff;
 constexpr double kMappedError = 8 * kUnitRoundoff;
-constexpr double kSmallestNormal = 0x1p-126;  // results below it may be flushed to zero, by exp() below twice that
 
 struct Bounded {
   double value = 0;
@@ -111,22 +110,41 @@ Bounded mapped(const Bounded& x, const Function& f) {
 // The number itself, without its error: for a shift that a formula adds and subtracts again.
 inline Bounded exactly(const Bounded& x) { return {x.value}; }
 
-// One element against its oracle. Infinities and NaN have to be met as such.
-inline bool isWithin(float actual, const Bounded& expected) {
+// x as an array of a type holds it.
+inline Bounded storedWith(const Roundoff& roundoff, const Bounded& x) {
+  return Bounded::of(x.value, x.error() + roundoff.relative * (std::abs(x.value) + x.error()) + roundoff.absolute);
+}
+
+// The maximum moves by no more than the element that moves most.
+inline Bounded largestOf(const std::vector<Bounded>& values) {
+  Bounded largest = Bounded::of(-HUGE_VAL, 0);
+  double error = 0;
+  for (const Bounded& x : values) {
+    error = std::max(error, x.error());
+    if (x.value > largest.value) largest = x;
+  }
+  return Bounded::of(largest.value, error);
+}
+
+// One element against its oracle; roundoff is that of the array's type. Infinities and NaN have to be met as such.
+inline bool isWithin(double actual, const Bounded& expected, const Roundoff& roundoff = kFloat32Roundoff) {
   if (std::isnan(expected.value)) return std::isnan(actual);
   if (std::isinf(expected.value)) return actual == expected.value;
-  // The last rounding is that of the result to float32.
-  return std::abs(actual - expected.value) <= expected.error() + kUnitRoundoff * std::abs(expected.value) + kSmallestNormal;
+  const double error = expected.error();
+  return std::abs(actual - expected.value) <=
+         error + roundoff.relative * (std::abs(expected.value) + error) + roundoff.absolute;
 }
 
 // Both in row-major order; reports the worst element.
-inline testing::AssertionResult allWithin(const std::vector<float>& actual, const std::vector<Bounded>& expected) {
+template <class Actual>
+testing::AssertionResult allWithin(const std::vector<Actual>& actual, const std::vector<Bounded>& expected,
+                                   const Roundoff& roundoff = kFloat32Roundoff) {
   if (actual.size() != expected.size())
     return testing::AssertionFailure() << actual.size() << " elements, the oracle has " << expected.size();
   size_t failures = 0, worst = 0;
   double worstExcess = -1;
   for (size_t i = 0; i < actual.size(); ++i) {
-    if (isWithin(actual[i], expected[i])) continue;
+    if (isWithin(actual[i], expected[i], roundoff)) continue;
     ++failures;
     double excess = std::abs(actual[i] - expected[i].value) - expected[i].error();
     if (std::isnan(excess)) excess = std::numeric_limits<double>::infinity();

@@ -206,13 +206,14 @@ TEST(ContextCancel, StopsAttention) {
   const std::vector<int64_t> shape = {1, s, 1, d}, same = {0, 0, 0, 1}, apart = {s * d, d, d, 1};
   Broadcast q(shape, same, d), k(shape, same, d), v(shape, same, d), output(shape, apart, s * d);
   Broadcast logSumExp({1, 1, s}, {s, s, 1}, s), dQ(shape, apart, s * d), dK(shape, apart, s * d), dV(shape, apart, s * d);
-  expectCancellable([&](fk_context* context) {
-    return fk_attention_forward(context, nullptr, &q.tensor, &k.tensor, &v.tensor, &output.tensor, nullptr);
-  });
-  expectCancellable([&](fk_context* context) {
-    return fk_attention_backward(context, nullptr, &q.tensor, &k.tensor, &v.tensor, &output.tensor, &logSumExp.tensor,
-                                 &output.tensor, &dQ.tensor, &dK.tensor, &dV.tensor);
-  });
+  fk_attention_tensors tensors;
+  fk_attention_tensors_init(&tensors);
+  tensors.q = &q.tensor, tensors.k = &k.tensor, tensors.v = &v.tensor;
+  tensors.output = &output.tensor;
+  expectCancellable([&](fk_context* context) { return fk_attention_forward(context, nullptr, &tensors); });
+  tensors.log_sum_exp = &logSumExp.tensor, tensors.d_output = &output.tensor;
+  tensors.d_q = &dQ.tensor, tensors.d_k = &dK.tensor, tensors.d_v = &dV.tensor;
+  expectCancellable([&](fk_context* context) { return fk_attention_backward(context, nullptr, &tensors); });
 }
 
 // Two contexts on two threads at once, with threads of their own or shared: each gets the bits that it gets alone.

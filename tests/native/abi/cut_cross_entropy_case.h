@@ -5,11 +5,9 @@
 #include <cmath>
 #include <string>
 
-#include "support.h"
+#include "abi/calls.h"
 
 namespace fk::test {
-
-enum class Storage { kFloat32, kBFloat16, kFloat16 };
 
 struct CutCrossEntropyCase {
   CutCrossEntropyCase() { fk_cut_cross_entropy_options_init(&options); }
@@ -50,9 +48,8 @@ inline std::string describe(const CutCrossEntropyCase& c) {
   const fk_cut_cross_entropy_options& o = c.options;
   const auto text = [](const char* name, auto value) { return std::string(", ") + name + " " + std::to_string(value); };
   const auto flag = [](const char* name, bool value) { return value ? std::string(", ") + name : std::string(); };
-  const auto storage = [](Storage s) { return s == Storage::kFloat32 ? "f32" : s == Storage::kBFloat16 ? "bf16" : "f16"; };
   return std::to_string(c.sequences) + " x " + std::to_string(c.length) + " rows" + flag("nested", c.nested) +
-         text("classes", c.classes) + text("dim", c.dim) + ", " + storage(c.embeddings) + " x " + storage(c.classifier) +
+         text("classes", c.classes) + text("dim", c.dim) + ", " + nameOf(c.embeddings) + " x " + nameOf(c.classifier) +
          ", rows " + describe(c.rowsLayout) + ", classes " + describe(c.classesLayout) + text("stride", c.vectorStride) +
          flag("int64", c.targets64) + text("range", c.range) + flag("integers", c.integers) +
          text("reduction", o.reduction) + text("shift", o.shift) +

@@ -1,83 +1,13 @@
 // A cut cross-entropy problem behind the C ABI: its arrays, its oracle, the calls, and what their results have to be.
 #pragma once
 
-#include <deque>
-#include <map>
-#include <memory>
-#include <variant>
-
 #include "abi/cut_cross_entropy_case.h"
-#include "core/context.h"
-#include "low_precision.h"
 #include "oracles/cut_cross_entropy.h"
 #include "tolerance.h"
 
 namespace fk::test {
 
-// One context per instruction set and number of threads, as long as the process lives.
-inline fk_context* contextFor(Isa isa, int threads) {
-  static const auto pool = std::make_shared<ThreadPool>(kThreadCounts.back());
-  static std::map<std::pair<Isa, int>, std::unique_ptr<fk_context>> contexts;
-  std::unique_ptr<fk_context>& context = contexts[{isa, threads}];
-  if (!context) context = std::make_unique<fk_context>(isa, threads, pool, kDefaultLimit);
-  return context.get();
-}
-
-// An array of one of several element types, which look like doubles or like int64_t.
-template <class Number, class... Elements>
-class AnyArray {
- public:
-  AnyArray() : array_(StridedArray<std::tuple_element_t<0, std::tuple<Elements...>>>()) {}
-  template <class T>
-  AnyArray(StridedArray<T> array) : array_(std::move(array)) {}  // NOLINT: implicit
-
-  DLTensor tensor() {
-    return std::visit([](auto& array) { return array.tensor(); }, array_);
-  }
-  template <class Function>
-  void fill(Function&& value) {
-    std::visit([&](auto& array) { array.fill(value); }, array_);
-  }
-  std::vector<Number> values() const {
-    return std::visit(
-        [](const auto& array) {
-          std::vector<Number> result;
-          for (const auto& value : array.values()) result.push_back(static_cast<Number>(value));
-          return result;
-        },
-        array_);
-  }
-  bool canariesIntact() const {
-    return std::visit([](const auto& array) { return array.canariesIntact(); }, array_);
-  }
-  int64_t size() const {
-    return std::visit([](const auto& array) { return array.size(); }, array_);
-  }
-
- private:
-  std::variant<StridedArray<Elements>...> array_;
-};
-
-using FloatArray = AnyArray<double, float, BFloat16, Half>;
-using IndexArray = AnyArray<int64_t, int32_t, int64_t>;
-
-// The struct of a call, with the DLTensors that it points to.
-class CutCrossEntropyTensors {
- public:
-  CutCrossEntropyTensors() { fk_cut_cross_entropy_tensors_init(&value); }
-
-  template <class Array>
-  DLTensor* keep(Array& array, bool present = true) {
-    if (!present) return nullptr;
-    storage_.push_back(array.tensor());
-    return &storage_.back();
-  }
-
-  fk_cut_cross_entropy_tensors value;
-
- private:
-  std::deque<DLTensor> storage_;
-};
+using CutCrossEntropyTensors = CallTensors<fk_cut_cross_entropy_tensors, fk_cut_cross_entropy_tensors_init>;
 
 // What the library writes. Fresh ones hold canaries, so an element that is not written shows as NaN.
 struct CutCrossEntropyOutputs {
@@ -112,8 +42,8 @@ class CutCrossEntropyProblem {
 
   CutCrossEntropyProblem(const CutCrossEntropyCase& c, Random random)
       : shape(c),
-        embeddings(floats(c.embeddings, rowsShape(c.dim), rowsStrides(c.dim))),
-        classifier(floats(c.classifier, {c.classes, c.dim}, matrixStrides(c.dim, c.classesLayout))),
+        embeddings(floatArray(c.embeddings, rowsShape(c.dim), rowsStrides(c.dim))),
+        classifier(floatArray(c.classifier, {c.classes, c.dim}, matrixStrides(c.dim, c.classesLayout))),
         targets(indices(c.targets64, rowShape(), rowStrides())),
         targetProbabilities(rowsShape(c.classes), rowsStrides(c.classes)),
         bias({c.classes}, {c.vectorStride}),
@@ -294,11 +224,6 @@ class CutCrossEntropyProblem {
   }
   StridedArray<float> lossArray() const {
     return shape.perRow() ? StridedArray<float>(rowShape(), rowStrides()) : StridedArray<float>({1});
-  }
-  static FloatArray floats(Storage storage, const std::vector<int64_t>& extents, const std::vector<int64_t>& strides) {
-    if (storage == Storage::kBFloat16) return StridedArray<BFloat16>(extents, strides);
-    if (storage == Storage::kFloat16) return StridedArray<Half>(extents, strides);
-    return StridedArray<float>(extents, strides);
   }
   static IndexArray indices(bool is64, const std::vector<int64_t>& extents, const std::vector<int64_t>& strides) {
     if (is64) return StridedArray<int64_t>(extents, strides);

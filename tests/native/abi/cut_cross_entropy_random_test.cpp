@@ -12,14 +12,6 @@ using Outputs = CutCrossEntropyOutputs;
 
 constexpr uint64_t kCases = 2400;
 
-// Results of one thread, after those of 2 and 3 have been found to be the same.
-template <class Run>
-Outputs onAnyThreads(Isa isa, const Run& run) {
-  const Outputs once = run(contextFor(isa, 1));
-  for (int threads : {2, 3}) EXPECT_TRUE(run(contextFor(isa, threads)).sameBitsAs(once)) << threads << " threads";
-  return once;
-}
-
 // False when the case has no finite answer.
 bool runCase(uint64_t seed) {
   Random random(seed);

@@ -1,6 +1,5 @@
 // The operators through the C ABI: what tensors, options and defaults mean. The kernels' numbers are judged in
 // tests/native/cpu.
-#include "cpu/attention/attention_problem.h"
 #include "cpu/loss/cut_cross_entropy_problem.h"
 #include "oracles/gemm.h"
 #include "support.h"
@@ -112,29 +111,6 @@ TEST_F(AbiNumerics, CutCrossEntropyLeadingAxesAreRows) {
     LossProblem::expectGradients(out, unweighted);
     EXPECT_TRUE(out.canariesIntact());
   }
-}
-
-TEST_F(AbiNumerics, AttentionDefaultScaleAndCausalMask) {
-  for (bool causal : {false, true})
-    for (std::optional<float> scale : {std::optional<float>(), std::optional<float>(0.25f)}) {
-      const HeadLayout packed = HeadLayout::kPacked;
-      AttentionProblem problem({33, 40, 24, 12, causal, 2, 3, scale, packed, packed, packed, HeadLayout::kHeadsFirst, true},
-                               Random(22));
-      AttentionOutputs out = problem.outputs();
-      const DLTensor q = problem.q.tensor(), k = problem.k.tensor(), v = problem.v.tensor();
-      const DLTensor dOutput = problem.dOutput.tensor();
-      DLTensor output = out.output.tensor(), logSumExp = out.logSumExp.tensor();
-      DLTensor dQ = out.dQ.tensor(), dK = out.dK.tensor(), dV = out.dV.tensor();
-      fk_attention_options options;
-      fk_attention_options_init(&options);
-      options.causal = causal;
-      if (scale) options.scale = *scale;
-      ASSERT_EQ(fk_attention_forward(context_, &options, &q, &k, &v, &output, &logSumExp), FK_OK) << fk_last_error();
-      ASSERT_EQ(fk_attention_backward(context_, &options, &q, &k, &v, &output, &logSumExp, &dOutput, &dQ, &dK, &dV), FK_OK)
-          << fk_last_error();
-      AttentionProblem::expectAll(out, problem.expected());
-      EXPECT_TRUE(out.canariesIntact());
-    }
 }
 
 }  // namespace

@@ -194,25 +194,53 @@ class OperatorBuilder {
     }
   }
 
+  static fk_attention_tensors attentionInputs(DLTensor* const* t) {
+    fk_attention_tensors tensors;
+    fk_attention_tensors_init(&tensors);
+    tensors.q = t[0], tensors.k = t[1], tensors.v = t[2], tensors.sinks = t[3];
+    return tensors;
+  }
+
   void addAttention() {
     const int64_t b = 2, h = 2, sq = sizes_.rows, sk = sizes_.columns, d = sizes_.depth, dv = d + 1;
-    const OperatorArgument q = input("q", {b, sq, h, d}), k = input("k", {b, sk, h, d}), v = input("v", {b, sk, h, dv});
+    const std::vector<OperatorArgument> inputs = {input("q", {b, sq, h, d}), input("k", {b, sk, h, d}),
+                                                  input("v", {b, sk, h, dv}), optionalInput("sinks", {h})};
     for (const bool causal : {false, true}) {
       fk_attention_options options;
       fk_attention_options_init(&options);
       options.causal = causal;
-      add(std::string("attention_forward") + (causal ? " causal" : ""),
-          {q, k, v, output("output", {b, sq, h, dv}), optionalOutput("log_sum_exp", {b, h, sq})},
-          [=](fk_context* context, DLTensor* const* t) {
-            return fk_attention_forward(context, &options, t[0], t[1], t[2], t[3], t[4]);
-          });
-      add(std::string("attention_backward") + (causal ? " causal" : ""),
-          {q, k, v, input("output", {b, sq, h, dv}), input("log_sum_exp", {b, h, sq}), input("d_output", {b, sq, h, dv}),
-           output("d_q", {b, sq, h, d}), output("d_k", {b, sk, h, d}), output("d_v", {b, sk, h, dv})},
-          [=](fk_context* context, DLTensor* const* t) {
-            return fk_attention_backward(context, &options, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]);
-          });
+      const std::string suffix = causal ? " causal" : "";
+      std::vector<OperatorArgument> forward = inputs;
+      forward.push_back(output("output", {b, sq, h, dv}));
+      for (const char* perRow : {"log_sum_exp", "max_score", "entropy"})
+        forward.push_back(optionalOutput(perRow, {b, h, sq}));
+      forward.push_back(optionalOutput("key_weights", {b, h, sk}));
+      add("attention_forward" + suffix, forward, [=](fk_context* context, DLTensor* const* t) {
+        fk_attention_tensors tensors = attentionInputs(t);
+        tensors.output = t[4], tensors.log_sum_exp = t[5], tensors.max_score = t[6], tensors.entropy = t[7];
+        tensors.key_weights = t[8];
+        return fk_attention_forward(context, &options, &tensors);
+      });
+      std::vector<OperatorArgument> backward = inputs;
+      backward.push_back(input("output", {b, sq, h, dv}));
+      backward.push_back(input("log_sum_exp", {b, h, sq}));
+      backward.push_back(input("d_output", {b, sq, h, dv}));
+      backward.push_back(optionalInput("d_log_sum_exp", {b, h, sq}));
+      backward.push_back(optionalOutput("d_q", {b, sq, h, d}));
+      backward.push_back(optionalOutput("d_k", {b, sk, h, d}));
+      backward.push_back(optionalOutput("d_v", {b, sk, h, dv}));
+      add("attention_backward" + suffix, backward, [=](fk_context* context, DLTensor* const* t) {
+        fk_attention_tensors tensors = attentionInputs(t);
+        tensors.output = t[4], tensors.log_sum_exp = t[5], tensors.d_output = t[6], tensors.d_log_sum_exp = t[7];
+        tensors.d_q = t[8], tensors.d_k = t[9], tensors.d_v = t[10];
+        return fk_attention_backward(context, &options, &tensors);
+      });
     }
+    const int64_t parts = 3;
+    add("attention_merge",
+        {input("outputs", {parts, b, sq, h, dv}), input("log_sum_exps", {parts, b, h, sq}), output("output", {b, sq, h, dv}),
+         optionalOutput("log_sum_exp", {b, h, sq})},
+        [](fk_context* context, DLTensor* const* t) { return fk_attention_merge(context, t[0], t[1], t[2], t[3]); });
   }
 
   void addSoftmaxCrossEntropy() {

@@ -1,5 +1,4 @@
 // The oracles' own gradients against central differences of their own forward pass, in double.
-#include "oracles/attention.h"
 #include "oracles/cut_cross_entropy.h"
 #include "oracles/finite_differences.h"
 #include "oracles/gemm.h"
@@ -23,29 +22,6 @@ TEST(Oracles, GemmOfIntegers) {
   const Dense<double> b(3, 2, std::vector<int>{7, 8, 9, 10, 11, 12});
   const Dense<double> c(2, 2, std::vector<int>{1, 2, 3, 4});
   EXPECT_EQ(oracle::gemm<double>(2, a, b, 3, c).values, (std::vector<double>{119, 134, 287, 320}));
-}
-
-TEST(Oracles, AttentionGradientIsTheDerivativeOfItsOutput) {
-  for (bool causal : {false, true}) {
-    for (auto [queries, keys] : {std::pair{4, 6}, std::pair{6, 4}, std::pair{5, 5}}) {
-      Random random(2);
-      oracle::Attention problem;
-      problem.q = randomDense(queries, 3, random);
-      problem.k = randomDense(keys, 3, random);
-      problem.v = randomDense(keys, 2, random);
-      problem.dOutput = randomDense(queries, 2, random);
-      problem.scale = 1.3;
-      problem.causal = causal;
-      const auto gradient = oracle::attention<double>(problem);
-      const auto weightedOutput = [&] {
-        const auto output = oracle::attention<double>(problem).output.values;
-        return std::inner_product(output.begin(), output.end(), problem.dOutput.values.begin(), 0.0);
-      };
-      expectGradient(problem.q.values, gradient.dQ.values, weightedOutput);
-      expectGradient(problem.k.values, gradient.dK.values, weightedOutput);
-      expectGradient(problem.v.values, gradient.dV.values, weightedOutput);
-    }
-  }
 }
 
 TEST(Oracles, SiglipGradientIsTheDerivativeOfItsLoss) {

@@ -81,7 +81,7 @@ inline SwigluGradient swigluGradient(double gate, double up, double dOutput) {
   return {dOutput * up * slope, dOutput * gate * sigmoid(gate)};
 }
 
-// ---- Rotary embedding, of one head at one position, in place
+// ---- Rotary embedding, of one head at one position, in place; cosine and sine are rounded once
 
 struct RotaryEmbedding {
   bool interleaved = false, inverse = false;
@@ -89,16 +89,18 @@ struct RotaryEmbedding {
   double base = 10000;
 };
 
-inline void rotate(const RotaryEmbedding& problem, double position, std::vector<double>& head) {
+template <class Real>
+void rotate(const RotaryEmbedding& problem, double position, std::vector<Real>& head) {
   const int64_t pairs = problem.rotaryDims / 2;
   for (int64_t i = 0; i < pairs; ++i) {
     const long double exponent = -2.0L * i / problem.rotaryDims;
     const long double angle =
         (problem.inverse ? -1 : 1) * position * std::pow(static_cast<long double>(problem.base), exponent);
-    const double cosine = static_cast<double>(std::cos(angle)), sine = static_cast<double>(std::sin(angle));
-    double& a = head[static_cast<size_t>(problem.interleaved ? 2 * i : i)];
-    double& b = head[static_cast<size_t>(problem.interleaved ? 2 * i + 1 : i + pairs)];
-    const double rotatedA = a * cosine - b * sine;
+    const Real cosine = Real(static_cast<double>(std::cos(angle))) * Real(1);
+    const Real sine = Real(static_cast<double>(std::sin(angle))) * Real(1);
+    Real& a = head[static_cast<size_t>(problem.interleaved ? 2 * i : i)];
+    Real& b = head[static_cast<size_t>(problem.interleaved ? 2 * i + 1 : i + pairs)];
+    const Real rotatedA = a * cosine - b * sine;
     b = a * sine + b * cosine;
     a = rotatedA;
   }
