@@ -139,10 +139,14 @@ class ScoreTerms {
     const ScoreArray<const float>&ofX = a_.axialX.value, &ofY = a_.axialY.value;
     forEachAxialRun(tile, [&](int64_t first, int64_t count, int64_t x, int64_t y) {
       float* scores = tile.scores + first * kLanePanel;
-      loadLanes(ofX.at(s_.item, h_, query, x), ofX.rowStride, ofX.columnStride, tile.rows, count, lanes);
-      for (int64_t c = 0; c < count; ++c) addLanes(lanes + c * kLanePanel, scores + c * kLanePanel);
-      loadLanes(ofY.at(s_.item, h_, query, y), ofY.rowStride, ofY.columnStride, tile.rows, 1, lanes);
-      for (int64_t c = 0; c < count; ++c) addLanes(lanes, scores + c * kLanePanel);
+      if (ofX) {
+        loadLanes(ofX.at(s_.item, h_, query, x), ofX.rowStride, ofX.columnStride, tile.rows, count, lanes);
+        for (int64_t c = 0; c < count; ++c) addLanes(lanes + c * kLanePanel, scores + c * kLanePanel);
+      }
+      if (ofY) {
+        loadLanes(ofY.at(s_.item, h_, query, y), ofY.rowStride, ofY.columnStride, tile.rows, 1, lanes);
+        for (int64_t c = 0; c < count; ++c) addLanes(lanes, scores + c * kLanePanel);
+      }
     });
   }
 
