@@ -145,8 +145,8 @@ inline const std::vector<AttentionOption>& attentionOptions() {
         c.options.relative_max_distance = random.between(c.buckets + 1, 130);
       },
       [](AttentionCase& c, Random& random) {
-        parameterOption(oracle::kAxialBiasX, 2)(c, random);
-        parameterOption(oracle::kAxialBiasY, 2)(c, random);
+        if (random.chance(0.9)) parameterOption(oracle::kAxialBiasX, 2)(c, random);
+        if (random.chance(0.9)) parameterOption(oracle::kAxialBiasY, 2)(c, random);
         c.axialWidth = random.pick<int64_t>({1, 2, 5, 16});
       },
       parameterOption(oracle::kSinks, 0),

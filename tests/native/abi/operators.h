@@ -236,11 +236,6 @@ class OperatorBuilder {
         return fk_attention_backward(context, &options, &tensors);
       });
     }
-    const int64_t parts = 3;
-    add("attention_merge",
-        {input("outputs", {parts, b, sq, h, dv}), input("log_sum_exps", {parts, b, h, sq}), output("output", {b, sq, h, dv}),
-         optionalOutput("log_sum_exp", {b, h, sq})},
-        [](fk_context* context, DLTensor* const* t) { return fk_attention_merge(context, t[0], t[1], t[2], t[3]); });
   }
 
   void addSoftmaxCrossEntropy() {

@@ -23,7 +23,7 @@ Real storedWith(const test::Roundoff&, Real x) {
 
 template <class Real, std::enable_if_t<std::is_floating_point_v<Real>, int> = 0>
 Real largestOf(const std::vector<Real>& values) {
-  return *std::max_element(values.begin(), values.end());
+  return values.empty() ? Real(-HUGE_VAL) : *std::max_element(values.begin(), values.end());
 }
 
 template <class Real>
@@ -83,7 +83,7 @@ class AttentionRow {
   void writeOutputs(AttentionResult<Real>& result) const {
     const int64_t b = s_.batch;
     result.logSumExp(b, h_, i_) = logSumExp_;
-    if (!keys_.empty()) result.maxScore(b, h_, i_) = largestOf(scores_);
+    result.maxScore(b, h_, i_) = largestOf(exponents_);
     for (size_t at = 0; at < keys_.size(); ++at) {
       result.entropy(b, h_, i_) += probabilities_[at] * (logSumExp_ - scores_[at]);
       result.keyWeights(b, h_, axisKey(at)) += probabilities_[at];
@@ -124,10 +124,11 @@ class AttentionRow {
     if (p[kKeyBias]) visit(kKeyBias, p[kKeyBias].position(b, h_, axisJ), 1);
     if (p[kAlibiSlopes]) visit(kAlibiSlopes, p[kAlibiSlopes].position(b, h_), -static_cast<double>(std::abs(x_ - j)));
     if (p[kRelativeBias]) visit(kRelativeBias, p[kRelativeBias].position(problem_.relativeBucket(x_ - j), h_), 1);
-    if (!p[kAxialBiasX]) return;
-    const int64_t width = p[kAxialBiasX].shape[3];
-    visit(kAxialBiasX, p[kAxialBiasX].position(b, h_, i_, axisJ % width), 1);
-    visit(kAxialBiasY, p[kAxialBiasY].position(b, h_, i_, axisJ / width), 1);
+    if (p[kAxialBiasX]) visit(kAxialBiasX, p[kAxialBiasX].position(b, h_, i_, axisJ % p[kAxialBiasX].shape[3]), 1);
+    if (p[kAxialBiasY]) {
+      const int64_t width = problem_.keys() / p[kAxialBiasY].shape[3];
+      visit(kAxialBiasY, p[kAxialBiasY].position(b, h_, i_, axisJ / width), 1);
+    }
   }
 
   void addKey(int64_t j) {
@@ -153,9 +154,9 @@ class AttentionRow {
 
   void computeProbabilities() {
     using std::exp;
-    std::vector<Real> all = scores_;
-    if (hasSink()) all.push_back(sink());
-    logSumExp_ = oracle::logSumExp(all);
+    exponents_ = scores_;
+    if (hasSink()) exponents_.push_back(sink());
+    logSumExp_ = oracle::logSumExp(exponents_);
     for (const Real& score : scores_) probabilities_.push_back(stored(problem_, exp(score - logSumExp_)));
   }
 
@@ -208,6 +209,7 @@ class AttentionRow {
   Real scale_ = Real(problem_.scale);
   std::vector<int64_t> keys_;                          // that the query sees, from the start of the sequence
   std::vector<Real> scores_, slopes_, probabilities_;  // slopes: d score / d (q . k)
+  std::vector<Real> exponents_;                        // the scores, and the sink
   Real logSumExp_ = 0;
 };
 

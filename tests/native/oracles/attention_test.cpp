@@ -140,6 +140,7 @@ const std::vector<Option> kOptions = {
        p.parameters[oracle::kAxialBiasX] = randomArray({1, kHeads, kQueries, 3}, random);
        p.parameters[oracle::kAxialBiasY] = randomArray({1, 1, kQueries, 2}, random);
      }},
+    parameter("axial bias along one axis", oracle::kAxialBiasY, {1, kHeads, kQueries, 3}),
     parameter("sinks", oracle::kSinks, {kHeads}),
     parameter("Toeplitz factor", oracle::kToeplitzFactor, {kHeads, kQueries + kKeys - 1}),
     parameter("Toeplitz factor of all heads", oracle::kToeplitzFactor, {1, kQueries + kKeys - 1}),
@@ -319,6 +320,8 @@ TEST(AttentionOracle, UniformWeightsHaveKnownStatistics) {
   EXPECT_NEAR(sunk.output(0, 2, 0, 0), 15 / 6.0, 1e-14);
   EXPECT_NEAR(sunk.logSumExp(0, 0, 2), std::log(6), 1e-14);
   EXPECT_NEAR(sunk.entropy(0, 0, 2), 5 / 6.0 * std::log(6), 1e-14);
+  problem.parameters[oracle::kSinks].values = {2};
+  EXPECT_EQ(oracle::attention<double>(problem).maxScore(0, 0, 2), 2);
 }
 
 // float32 arithmetic, all of it in the plainest order, stays within the bounds that the kernels are held to.
