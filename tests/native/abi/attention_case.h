@@ -186,7 +186,7 @@ inline void drawSizes(AttentionCase& c, Random& random) {
     if (random.chance(0.2)) c.keys = c.queries;
     c.dim = random.chance(0.1) ? around({64, 128}) : extent(40);
     c.valueDim = random.chance(0.3) ? c.dim : extent(40);
-  } while (c.batch * c.heads * c.queries * c.keys * (c.dim + c.valueDim) > 150000);
+  } while (c.batch * c.heads * c.queries * c.keys * (c.dim + c.valueDim) > 600000);
   if (random.chance(0.02)) c.queries = 0;
   if (random.chance(0.02)) c.keys = 0;
   if (random.chance(0.02)) c.dim = 0;

@@ -7,7 +7,7 @@
 namespace fk::test {
 namespace {
 
-constexpr uint64_t kCases = 2400;
+constexpr uint64_t kCases = 4000;
 constexpr uint64_t kParts = 4;  // that can run side by side
 
 void runCase(uint64_t seed) {
