@@ -198,6 +198,13 @@ HeadOutput Arguments::headOutput(const char* name, const DLTensor* tensor, const
       view.strides[1], view.strides[2]};
 }
 
+const View& Arguments::rows(const char* name, const DLTensor* tensor, const Shape& shape, DLDataType type, bool output) {
+  requireType(name, tensor, type.code, type.bits);
+  const View& view = addView(name, tensor, shape, type.bits / 8, output, {});
+  requireUnitInnerStride(view);
+  return view;
+}
+
 Vector<const int32_t> Arguments::int32(const char* name, const DLTensor* tensor, const Shape& shape) {
   const View& view = stridedInt32(name, tensor, shape);
   return {elements<const int32_t>(view), view.extents[0], view.strides[0]};

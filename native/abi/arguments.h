@@ -21,12 +21,12 @@
 
 namespace fk::abi {
 
-// A shape pattern, parsed by the compiler: at most four axes, names of up to four letters. A leading "..." stands for any
+// A shape pattern, parsed by the compiler: at most five axes, names of up to four letters. A leading "..." stands for any
 // number of axes, seen as one; "[*]" for any shape at all, seen as one axis and unrelated to "...". An axis "X|1" may have
 // the extent 1 instead of X.
 class Shape {
  public:
-  static constexpr int kMaxAxes = 4;
+  static constexpr int kMaxAxes = 5;
   enum class Leading : uint8_t { kNone, kSame, kAny };
 
   template <size_t Size>
@@ -142,6 +142,9 @@ class Arguments {
   // [B, S, H, D] in f32, bf16 or f16, the last axis with stride 1.
   HeadOperand headOperand(const char* name, const DLTensor* tensor, const Shape& shape);
   HeadOutput headOutput(const char* name, const DLTensor* tensor, const Shape& shape);
+
+  // Any axes of one element type, the last one with stride 1.
+  const View& rows(const char* name, const DLTensor* tensor, const Shape& shape, DLDataType type, bool output);
 
   // int32, one axis with any stride.
   Vector<const int32_t> int32(const char* name, const DLTensor* tensor, const Shape& shape);

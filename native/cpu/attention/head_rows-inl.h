@@ -1,9 +1,8 @@
 // The rows of one head on their way into the engine and out of it: rotations, and the 16-bit types of outputs.
 #pragma once
 
-#include "core/round_to_16.h"
 #include "cpu/attention/sequence.h"
-#include "cpu/engine/packing-inl.h"
+#include "cpu/engine/stored_rows-inl.h"
 #include "cpu/rows/rotary-inl.h"
 
 namespace fk::cpu::FK_ISA {
@@ -11,20 +10,6 @@ namespace fk::cpu::FK_ISA {
 // A row of an operand as floats.
 inline void loadRow(const Operand& from, int64_t row, float* to) {
   transpose(from, {row, row + 1}, {0, from.columns}, 1, to);
-}
-
-inline void storeRow(const float* from, int64_t count, DataType type, void* to) {
-  switch (type) {
-    case DataType::kFloat32:
-      std::copy_n(from, count, static_cast<float*>(to));
-      return;
-    case DataType::kBfloat16:
-      std::transform(from, from + count, static_cast<uint16_t*>(to), toBfloat16);
-      return;
-    case DataType::kFloat16:
-      std::transform(from, from + count, static_cast<uint16_t*>(to), toFloat16);
-      return;
-  }
 }
 
 inline void clearRows(const HeadOutput& output) {

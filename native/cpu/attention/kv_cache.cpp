@@ -1,0 +1,108 @@
+#include "cpu/attention/kv_cache.h"
+
+#include "cpu/attention/kv_streaming-inl.h"
+
+namespace fk::cpu::FK_ISA {
+namespace {
+
+// Appending: each new token's rows as floats, keys turned, and rounded into its page.
+class Append {
+ public:
+  Append(const KvCacheArguments& a, int threads, WorkspaceCursor& cursor)
+      : a_(a),
+        frequencies_(cursor, {a.attention.rotary.dims, a.attention.rotary.interleaved}),
+        width_(std::max(a.newK.dim, a.newV.dim)),
+        rows_(cursor.take<float>(threads * width_)),
+        rotations_(cursor.take<float>(threads * a.attention.rotary.dims)) {}
+
+  void run(const Execution& execution) const {
+    frequencies_.fill(a_.attention.rotary.base);
+    const int64_t tokens = a_.newK.sequence, floats = a_.cache.heads * (a_.newK.dim + a_.newV.dim);
+    forEachRowBlock(execution, a_.batch * tokens, floats, [&](int64_t begin, int64_t end, int slot) {
+      for (int64_t at = begin; at < end; ++at) appendToken(at / tokens, at % tokens, slot);
+    });
+  }
+
+ private:
+  void appendToken(int64_t item, int64_t index, int slot) const {
+    const int64_t token = a_.cache.lengths[item] + index;
+    const RotaryLayout& layout = frequencies_.layout();
+    float *row = rows_ + slot * width_, *cosines = rotations_ + slot * layout.dims;
+    frequencies_.tabulate(static_cast<double>(token), cosines, cosines + layout.pairs());
+    const auto append = [&](const HeadOperand& from, const PagedRows& pages, bool isKey) {
+      for (int64_t head = 0; head < a_.cache.heads; ++head) {
+        loadRow(from.head(item, head, index, 1).data, from.dim, from.type, row);
+        if (isKey) rotateRow(row, row, from.dim, layout, {cosines, cosines + layout.pairs()});
+        forEachPageRow(a_.cache, pages, item, {token, token + 1}, head,
+                       [&](int64_t, const PageRow& page) { writePageRow(row, from.dim, page); });
+      }
+    };
+    append(a_.newK, a_.cache.keys, true);
+    append(a_.newV, a_.cache.values, false);
+  }
+
+  const KvCacheArguments& a_;
+  RotaryFrequencies frequencies_;
+  int64_t width_;
+  float *rows_, *rotations_;  // of each thread
+};
+
+size_t appendBytes(const KvCacheArguments& a, int threads) {
+  WorkspaceCursor cursor;
+  Append(a, threads, cursor);
+  return cursor.used();
+}
+
+size_t attentionBytes(const KvCacheArguments& a, int threads, size_t limit) {
+  const size_t append = a.newK ? appendBytes(a, threads) : 0;
+  return a.attention.output ? std::max(append, StreamingAttention(a, threads, limit).bytes()) : append;
+}
+
+void attention(const KvCacheArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
+  if (a.newK) {
+    WorkspaceCursor cursor(workspace);
+    Append(a, execution.threads, cursor).run(execution);
+  }
+  if (a.attention.output) StreamingAttention(a, execution.threads, limit).run(execution, workspace);
+}
+
+size_t copyPageBytes(const PageCopyArguments& a, int threads, size_t) {
+  WorkspaceCursor cursor;
+  cursor.take<float>(threads * std::max(a.cache.keys.dim, a.cache.values.dim));
+  return cursor.used();
+}
+
+// From number to number within a precision, so that an int8 row stays what it is.
+void copyRow(const PageRow& from, int64_t dim, const PageRow& to, float* floats) {
+  if (from.type != to.type) {
+    readPageRow(from, dim, floats);
+    writePageRow(floats, dim, to);
+    return;
+  }
+  std::memmove(to.data, from.data, static_cast<size_t>(dim * elementSize(from.type)));
+  if (from.type == PageType::kInt8) *to.scale = *from.scale;
+}
+
+void copyPage(const PageCopyArguments& a, const Execution& execution, size_t, std::byte* workspace) {
+  WorkspaceCursor cursor(workspace);
+  const int64_t tokens = a.cache.pageTokens, width = std::max(a.cache.keys.dim, a.cache.values.dim);
+  float* rows = cursor.take<float>(execution.threads * width);
+  const auto copy = [&](const PagedRows& pages, int64_t head, int64_t slot, int thread) {
+    forEachRowOfPage(pages, a.from, {slot, slot + 1}, head, [&](int64_t, const PageRow& from) {
+      forEachRowOfPage(pages, a.to, {slot, slot + 1}, head,
+                       [&](int64_t, const PageRow& to) { copyRow(from, pages.dim, to, rows + thread * width); });
+    });
+  };
+  forEachRowBlock(execution, tokens * a.cache.heads, 2 * width, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t at = begin; at < end; ++at) {
+      copy(a.cache.keys, at % a.cache.heads, at / a.cache.heads, thread);
+      copy(a.cache.values, at % a.cache.heads, at / a.cache.heads, thread);
+    }
+  });
+}
+
+}  // namespace
+
+const KvCacheKernels kvCacheKernels = {attentionBytes, attention, copyPageBytes, copyPage};
+
+}  // namespace fk::cpu::FK_ISA
