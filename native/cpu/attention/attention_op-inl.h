@@ -72,8 +72,9 @@ struct AttentionOp {
     panel.softmax.begin();
     panel.entropy.begin();
     if (!arguments.sinks) return;
-    std::fill_n(panel.softmax.max, kLanePanel, *arguments.sinks.value.at(0, head));
-    std::fill_n(panel.softmax.sum, kLanePanel, 1.0f);
+    const float sink = *arguments.sinks.value.at(0, head);
+    std::fill_n(panel.softmax.max, kLanePanel, sink);
+    std::fill_n(panel.softmax.sum, kLanePanel, sink == kMinusInfinity ? 0.0f : 1.0f);
   }
 
   void fold(Panel& panel, const ScoreTile& tile) const {
