@@ -75,6 +75,7 @@ constexpr DLDataType dataTypeOf() {
   if constexpr (std::is_same_v<T, float>) return {kDLFloat, 32, 1};
   if constexpr (std::is_same_v<T, int32_t>) return {kDLInt, 32, 1};
   if constexpr (std::is_same_v<T, int64_t>) return {kDLInt, 64, 1};
+  if constexpr (std::is_same_v<T, int8_t>) return {kDLInt, 8, 1};
   if constexpr (std::is_same_v<T, uint8_t>) return {kDLUInt, 8, 1};
   if constexpr (requires { T::kDataType; }) return T::kDataType;
 }

@@ -76,7 +76,7 @@ struct AttentionArguments {
   ScoreArray<const float> dLogSumExp;
   HeadOutput dQ, dK, dV;
 
-  int64_t group() const { return q.heads / (k.heads > 0 ? k.heads : 1); }  // query heads per key head
+  int64_t group() const { return q.heads > 0 ? q.heads / k.heads : 1; }  // query heads per key head
 };
 
 struct AttentionKernels {

@@ -64,15 +64,20 @@ class PanelOutputs {
   PanelOutputs(const AttentionArguments& a, const Sequence& s, int64_t h) : a_(a), s_(s), h_(h) {}
 
   void store(const AttentionOp::Panel& panel, float* sums, Range rows, float* staging) const {
-    storeOutput(panel, sums, rows, staging);
-    alignas(64) float logSumExp[kLanePanel];
+    alignas(64) float logSumExp[kLanePanel], inverse[kLanePanel];
     panel.softmax.logSumExp(logSumExp);
+    for (int64_t lane = 0; lane < kLanePanel; ++lane)
+      inverse[lane] = panel.softmax.sum[lane] == 0 ? 0 : 1 / panel.softmax.sum[lane];
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       const int64_t lane = row - rows.begin;
+      float max = panel.softmax.max[lane];
+      double total = static_cast<double>(panel.softmax.sum[lane]);
+      if (a_.sinks) addSink(max, total, logSumExp[lane], inverse[lane]);
       store(a_.logSumExp, row, logSumExp[lane]);
-      store(a_.maxScore, row, panel.softmax.max[lane]);
-      if (a_.entropy) store(a_.entropy, row, entropyOf(panel, lane, logSumExp[lane]));
+      store(a_.maxScore, row, max);
+      if (a_.entropy) store(a_.entropy, row, entropyOf(panel, lane, total));
     }
+    storeOutput(inverse, sums, rows, staging);
   }
 
  private:
@@ -80,15 +85,25 @@ class PanelOutputs {
     if (to) *to.at(s_.item, h_, s_.firstQuery + row) = value;
   }
 
-  // sums / softmax.sum.
-  void storeOutput(const AttentionOp::Panel& panel, float* sums, Range rows, float* staging) const {
+  // The sink is a key of its own without a value. Summed with the keys from the start, it would take their digits. `total`
+  // stays relative to the keys' maximum.
+  void addSink(float& max, double& total, float& logSumExp, float& inverse) const {
+    const float sink = *a_.sinks.value.at(0, h_);
+    if (sink == kMinusInfinity) return;
+    total += std::exp(static_cast<double>(sink) - static_cast<double>(max));
+    inverse = static_cast<float>(1 / total);
+    logSumExp = std::isinf(total) ? sink : static_cast<float>(static_cast<double>(max) + std::log(total));
+    max = std::max(max, sink);
+  }
+
+  // sums * inverse, one factor per row.
+  void storeOutput(const float* inverse, float* sums, Range rows, float* staging) const {
     const FloatTag d;
     const int64_t dim = a_.v.dim;
     for (int64_t half = 0; half < kLanePanel; half += kLanes) {
-      const FloatVector sum = hn::Load(d, panel.softmax.sum + half);
-      const FloatVector inverse = hn::IfThenZeroElse(hn::Eq(sum, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), sum));
+      const FloatVector factor = hn::Load(d, inverse + half);
       for (int64_t i = half; i < dim * kLanePanel; i += kLanePanel)
-        hn::Store(hn::Mul(hn::Load(d, sums + i), inverse), d, sums + i);
+        hn::Store(hn::Mul(hn::Load(d, sums + i), factor), d, sums + i);
     }
     void* first = a_.output.row(s_.item, h_, s_.firstQuery + rows.begin);
     if (a_.output.type == DataType::kFloat32)
@@ -98,14 +113,12 @@ class PanelOutputs {
       storeRow(staging + (row - rows.begin) * dim, dim, a_.output.type, a_.output.row(s_.item, h_, s_.firstQuery + row));
   }
 
-  // Of the keys alone: the sink's share is no key's.
-  float entropyOf(const AttentionOp::Panel& panel, int64_t lane, float logSumExp) const {
-    const float sum = panel.softmax.sum[lane];
-    if (sum == 0) return 0;
-    const double whole = std::log(static_cast<double>(sum)) + static_cast<double>(panel.entropy.sum[lane] / sum);
-    if (!a_.sinks) return static_cast<float>(std::max(0.0, whole));
-    const double below = static_cast<double>(*a_.sinks.value.at(0, h_)) - static_cast<double>(logSumExp);
-    return static_cast<float>(std::max(0.0, whole + (std::exp(below) == 0 ? 0 : std::exp(below) * below)));
+  // Of the keys alone: sum of exp(s - max) (log(total) + max - s) / total, the sink's share being no key's.
+  static float entropyOf(const AttentionOp::Panel& panel, int64_t lane, double total) {
+    if (total == 0 || std::isinf(total)) return 0;
+    const auto sum = static_cast<double>(panel.softmax.sum[lane]), below = static_cast<double>(panel.entropy.sum[lane]);
+    const double entropy = (sum * std::log(total) + below) / total;
+    return entropy < 0 ? 0 : static_cast<float>(entropy);  // NaN stay
   }
 
   const AttentionArguments& a_;

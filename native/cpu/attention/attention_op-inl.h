@@ -67,13 +67,9 @@ struct AttentionOp {
 
   Range visible(Range rows, Range columns) const { return terms.visibility.visible(rows, columns); }
 
-  // A sink is a key of its own without a value.
   void begin(Panel& panel, Range) const {
     panel.softmax.begin();
     panel.entropy.begin();
-    if (!arguments.sinks) return;
-    std::fill_n(panel.softmax.max, kLanePanel, *arguments.sinks.value.at(0, head));
-    std::fill_n(panel.softmax.sum, kLanePanel, 1.0f);
   }
 
   void fold(Panel& panel, const ScoreTile& tile) const {

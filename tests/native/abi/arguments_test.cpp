@@ -293,8 +293,8 @@ TEST(Arguments, OverlapsCountTheBytesOfAnOperand) {
 TEST(Arguments, AsManyAsTheLargestCallTakes) {
   const Sample sample({3, 5});
   Arguments arguments;
-  for (int i = 0; i < 32; ++i) arguments.operand("x", &sample.tensor, "[M, N]");
-  EXPECT_ERROR(arguments.operand("x", &sample.tensor, "[M, N]"), FK_ERROR_INTERNAL, "x: more than 32 arguments");
+  for (int i = 0; i < 40; ++i) arguments.operand("x", &sample.tensor, "[M, N]");
+  EXPECT_ERROR(arguments.operand("x", &sample.tensor, "[M, N]"), FK_ERROR_INTERNAL, "x: more than 40 arguments");
 }
 
 TEST(Arguments, SizesThatOverflow) {

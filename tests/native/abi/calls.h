@@ -53,6 +53,19 @@ class AnyArray {
         },
         array_);
   }
+  template <class... Index>
+  Number at(Index... index) const {
+    return std::visit([=](const auto& array) { return static_cast<Number>(array(index...)); }, array_);
+  }
+  template <class... Index>
+  void set(Number value, Index... index) {
+    std::visit(
+        [=](auto& array) {
+          auto& element = array(index...);
+          element = static_cast<std::remove_reference_t<decltype(element)>>(value);
+        },
+        array_);
+  }
   bool canariesIntact() const {
     return std::visit([](const auto& array) { return array.canariesIntact(); }, array_);
   }

@@ -202,9 +202,9 @@ class OperatorBuilder {
   }
 
   void addAttention() {
-    const int64_t b = 2, h = 2, sq = sizes_.rows, sk = sizes_.columns, d = sizes_.depth, dv = d + 1;
-    const std::vector<OperatorArgument> inputs = {input("q", {b, sq, h, d}), input("k", {b, sk, h, d}),
-                                                  input("v", {b, sk, h, dv}), optionalInput("sinks", {h})};
+    const int64_t b = 2, h = 2, g = 1, sq = sizes_.rows, sk = sizes_.columns, d = sizes_.depth, dv = d + 1;
+    const std::vector<OperatorArgument> inputs = {input("q", {b, sq, h, d}), input("k", {b, sk, g, d}),
+                                                  input("v", {b, sk, g, dv}), optionalInput("sinks", {h})};
     for (const bool causal : {false, true}) {
       fk_attention_options options;
       fk_attention_options_init(&options);
@@ -227,8 +227,8 @@ class OperatorBuilder {
       backward.push_back(input("d_output", {b, sq, h, dv}));
       backward.push_back(optionalInput("d_log_sum_exp", {b, h, sq}));
       backward.push_back(optionalOutput("d_q", {b, sq, h, d}));
-      backward.push_back(optionalOutput("d_k", {b, sk, h, d}));
-      backward.push_back(optionalOutput("d_v", {b, sk, h, dv}));
+      backward.push_back(optionalOutput("d_k", {b, sk, g, d}));
+      backward.push_back(optionalOutput("d_v", {b, sk, g, dv}));
       add("attention_backward" + suffix, backward, [=](fk_context* context, DLTensor* const* t) {
         fk_attention_tensors tensors = attentionInputs(t);
         tensors.output = t[4], tensors.log_sum_exp = t[5], tensors.d_output = t[6], tensors.d_log_sum_exp = t[7];
@@ -236,6 +236,11 @@ class OperatorBuilder {
         return fk_attention_backward(context, &options, &tensors);
       });
     }
+    const int64_t parts = 3;
+    add("attention_merge",
+        {input("outputs", {parts, b, sq, h, dv}), input("log_sum_exps", {parts, b, h, sq}), output("output", {b, sq, h, dv}),
+         optionalOutput("log_sum_exp", {b, h, sq})},
+        [](fk_context* context, DLTensor* const* t) { return fk_attention_merge(context, t[0], t[1], t[2], t[3]); });
   }
 
   void addSoftmaxCrossEntropy() {

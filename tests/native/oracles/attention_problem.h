@@ -84,7 +84,7 @@ struct Attention {
   // By positions alone: causal, windows and prefix.
   bool inSight(const AttentionSequence& s, int64_t x, int64_t y) const {
     if (y < s.prefix) return true;
-    return !(causal && y > x) && !(windowLeft >= 0 && y < x - windowLeft) && !(windowRight >= 0 && y > x + windowRight);
+    return !(causal && y > x) && !(windowLeft >= 0 && x - y > windowLeft) && !(windowRight >= 0 && y - x > windowRight);
   }
 
   // By the arrays, which are indexed along the axes.
