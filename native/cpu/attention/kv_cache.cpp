@@ -1,5 +1,6 @@
 #include "cpu/attention/kv_cache.h"
 
+#include "cpu/attention/kv_prefill-inl.h"
 #include "cpu/attention/kv_streaming-inl.h"
 
 namespace fk::cpu::FK_ISA {
@@ -53,9 +54,18 @@ size_t appendBytes(const KvCacheArguments& a, int threads) {
   return cursor.used();
 }
 
+// Queries of a head from which on attention's own tiles are faster than streaming, copies included; measured.
+constexpr int64_t kPrefillQueries = 32;
+
+bool prefills(const KvCacheArguments& a, int threads, size_t limit) {
+  return a.attention.q.sequence >= kPrefillQueries && PrefillAttention(a, threads, limit).fits();
+}
+
 size_t attentionBytes(const KvCacheArguments& a, int threads, size_t limit) {
-  const size_t append = a.newK ? appendBytes(a, threads) : 0;
-  return a.attention.output ? std::max(append, StreamingAttention(a, threads, limit).bytes()) : append;
+  size_t bytes = a.newK ? appendBytes(a, threads) : 0;
+  if (!a.attention.output) return bytes;
+  return std::max(bytes, prefills(a, threads, limit) ? PrefillAttention(a, threads, limit).bytes()
+                                                     : StreamingAttention(a, threads, limit).bytes());
 }
 
 void attention(const KvCacheArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
@@ -63,7 +73,11 @@ void attention(const KvCacheArguments& a, const Execution& execution, size_t lim
     WorkspaceCursor cursor(workspace);
     Append(a, execution.threads, cursor).run(execution);
   }
-  if (a.attention.output) StreamingAttention(a, execution.threads, limit).run(execution, workspace);
+  if (!a.attention.output) return;
+  if (prefills(a, execution.threads, limit))
+    PrefillAttention(a, execution.threads, limit).run(execution, workspace);
+  else
+    StreamingAttention(a, execution.threads, limit).run(execution, workspace);
 }
 
 size_t copyPageBytes(const PageCopyArguments& a, int threads, size_t) {
