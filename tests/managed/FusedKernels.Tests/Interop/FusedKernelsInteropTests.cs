@@ -101,7 +101,8 @@ public sealed unsafe class FusedKernelsInteropTests
         fixed (float* data = q.Span)
         {
             DLTensor tensor = Describe(data, 4, shape);
-            bytes = FusedKernelsInterop.AttentionWorkspaceSize(context, &tensor, &tensor, &tensor);
+            AttentionTensorPointers tensors = new() { Q = &tensor, K = &tensor, V = &tensor };
+            bytes = FusedKernelsInterop.AttentionWorkspaceSize(context, tensors);
         }
         Attention.Forward(context, q.Span, q.Span, q.Span, output.Span);
         Assert.IsTrue(bytes.Forward > 0 && bytes.Backward > 0);
