@@ -21,7 +21,8 @@ namespace FusedKernels;
 /// one) and zero gradients. The same inputs give the same bits, whatever the number of threads. Nothing is allocated on the
 /// managed heap.</para>
 /// <para>Every method throws <see cref="ArgumentException"/> when a required array is not set, shapes or options do not fit
-/// or outputs overlap, <see cref="FusedKernelsException"/> when the workspace limit is too small or there is no memory,
+/// or outputs overlap, <see cref="ArgumentOutOfRangeException"/> when a length or a start lies outside its sequence,
+/// <see cref="FusedKernelsException"/> when the workspace limit is too small or there is no memory,
 /// <see cref="InvalidOperationException"/> when another thread uses the context, <see cref="ObjectDisposedException"/> when
 /// it is disposed, and <see cref="OperationCanceledException"/> when the token is cancelled; outputs are then unspecified.
 /// </para>
@@ -35,6 +36,7 @@ public static class Attention
     /// <param name="options">All settings.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
     /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A length or a start is out of range; the message names it.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static void Forward(
         FusedContext context, in AttentionTensors tensors, AttentionOptions options = default,
@@ -48,6 +50,7 @@ public static class Attention
     /// <param name="options">All settings, as in the forward pass.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
     /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A length or a start is out of range; the message names it.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static void Backward(
         FusedContext context, in AttentionTensors tensors, AttentionOptions options = default,

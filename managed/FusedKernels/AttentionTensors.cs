@@ -100,8 +100,8 @@ public ref struct AttentionTensors
     /// needs it.</summary>
     public TensorSpan<float> LogSumExp { get; set; }
 
-    /// <summary>[B, H, Sq], written by the forward pass: the largest score; negative infinity for a query that sees no
-    /// key.</summary>
+    /// <summary>[B, H, Sq], written by the forward pass: the largest of the scores and the sink; negative infinity for a query
+    /// that has neither.</summary>
     public TensorSpan<float> MaxScore { get; set; }
 
     /// <summary>[B, H, Sq], written by the forward pass: -sum p log p over the keys, in nats.</summary>

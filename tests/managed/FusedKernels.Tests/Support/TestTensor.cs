@@ -61,6 +61,13 @@ internal sealed class TestTensor
         return tensor;
     }
 
+    /// <summary>Replaces each element by what a type stores of it.</summary>
+    public TestTensor RoundTo(ElementType type)
+    {
+        new StoredHeads(this, type).CopyBack();
+        return this;
+    }
+
     public IEnumerable<(int B, int S, int H, int D)> Indices() =>
         from b in Enumerable.Range(0, Batch)
         from s in Enumerable.Range(0, Sequence)
