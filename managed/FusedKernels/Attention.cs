@@ -70,30 +70,27 @@ public static class Attention
     /// <summary>
     /// Puts attention over P parts of a key set together, in their order: <c>logSumExp[i]</c> is the log-sum-exp of the
     /// parts', and <c>output[i]</c> the sum over parts of <c>exp(logSumExps[part, i] - logSumExp[i]) * outputs[part, i]</c>.
-    /// Exact where the parts had neither sinks nor dropout. All f32.
+    /// Exact where the parts had neither sinks nor dropout.
     /// </summary>
     /// <param name="context">Where to run.</param>
     /// <param name="outputs">[P, B, Sq, H, Dv], the parts' outputs.</param>
     /// <param name="logSumExps">[P, B, H, Sq], the parts' log-sum-exps.</param>
-    /// <param name="output">[B, Sq, H, Dv], overwritten.</param>
-    /// <param name="logSumExp">[B, H, Sq], overwritten.</param>
+    /// <param name="output">[B, Sq, H, Dv], f32, bf16 or f16, overwritten.</param>
+    /// <param name="logSumExp">[B, H, Sq], overwritten; <c>default</c>: not wanted.</param>
     /// <exception cref="ArgumentException">Shapes do not match, or outputs overlap.</exception>
     public static unsafe void Merge(
         FusedContext context, in ReadOnlyTensorSpan<float> outputs, in ReadOnlyTensorSpan<float> logSumExps,
-        in TensorSpan<float> output, in TensorSpan<float> logSumExp)
+        Heads output, in TensorSpan<float> logSumExp = default)
     {
-        const int Capacity = 4 * TensorBuilder.Tensor;
-        long* dimensions = stackalloc long[Capacity];
-        TensorBuilder tensors = new(dimensions, Capacity);
-        fixed (float* outputsData = outputs, logSumExpsData = logSumExps, outputData = output, logSumExpData = logSumExp)
-        {
-            DLTensor outputsTensor = tensors.AddTensor(outputsData, outputs);
-            DLTensor logSumExpsTensor = tensors.AddTensor(logSumExpsData, logSumExps);
-            DLTensor outputTensor = tensors.AddTensor<float>(outputData, output);
-            DLTensor logSumExpTensor = tensors.AddTensor<float>(logSumExpData, logSumExp);
+        const int Count = 4;
+        DLTensor* descriptions = stackalloc DLTensor[Count];
+        long* dimensions = stackalloc long[Count * TensorList.DimensionsPerTensor];
+        TensorList list = new(descriptions, dimensions, Count);
+        fixed (float* outputsData = outputs, logSumExpsData = logSumExps, logSumExpData = logSumExp)
+        fixed (byte* outputData = output)
             FusedKernelsInterop.AttentionMerge(
-                context, &outputsTensor, &logSumExpsTensor, &outputTensor, &logSumExpTensor);
-        }
+                context, list.Add(outputsData, outputs), list.Add(logSumExpsData, logSumExps),
+                list.Add(outputData, output.View), list.Add<float>(logSumExpData, logSumExp));
     }
 
     /// <summary>Computes attention.</summary>

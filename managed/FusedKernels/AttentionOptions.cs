@@ -113,7 +113,7 @@ public readonly record struct AttentionOptions
     {
         StructSize = (uint)sizeof(NativeAttentionOptions),
         Causal = IsCausal ? 1 : 0,
-        Scale = Scale ?? float.NaN,
+        Scale = Scale is { } scale ? RequireNumber(scale) : float.NaN,
         Softcap = Softcap,
         Alignment = Alignment,
         LengthScaleBase = LengthScaleBase,
@@ -131,4 +131,8 @@ public readonly record struct AttentionOptions
         RotaryQueryOffset = RotaryQueryOffset,
         RotaryKeyOffset = RotaryKeyOffset,
     };
+
+    // NaN is how the C ABI says that there is none.
+    private static float RequireNumber(float scale) => !float.IsNaN(scale) ? scale
+        : throw new ArgumentException("options: Scale is NaN; it must be finite, or null for 1 / sqrt(D).");
 }

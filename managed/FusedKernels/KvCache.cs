@@ -84,7 +84,8 @@ public sealed class KvCache
     /// <param name="options">Whether keys are rotated, and how; the rest is as for <see cref="Attend(FusedContext, in
     /// KvCacheTensors, AttentionOptions, CancellationToken)"/>.</param>
     /// <param name="cancellationToken">Ends the call early; the tokens then do not count.</param>
-    /// <exception cref="ArgumentException">Shapes or options do not fit, or there is no room.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Tokens have no room.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public void Append(
         FusedContext context, ReadOnlyHeads newK, ReadOnlyHeads newV, AttentionOptions options = default,
@@ -98,7 +99,8 @@ public sealed class KvCache
     /// <param name="options">Causality, windows, scale, softcap, length scale and rotation without offsets; the rest must be
     /// at its defaults.</param>
     /// <param name="cancellationToken">Ends the call early; new tokens then do not count.</param>
-    /// <exception cref="ArgumentException">Shapes or options do not fit, there is no room, or outputs overlap.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Tokens have no room.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public void Attend(
         FusedContext context, in KvCacheTensors tensors, AttentionOptions options = default,
@@ -117,7 +119,8 @@ public sealed class KvCache
     /// <param name="output">[B, Sq, H, Dv], overwritten; must not overlap an input.</param>
     /// <param name="options">As above.</param>
     /// <param name="cancellationToken">Ends the call early; the new tokens then do not count.</param>
-    /// <exception cref="ArgumentException">Shapes or options do not fit, there is no room, or outputs overlap.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Tokens have no room.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public void Attend(
         FusedContext context, ReadOnlyHeads q, ReadOnlyHeads newK, ReadOnlyHeads newV, Heads output,

@@ -17,8 +17,8 @@ namespace FusedKernels;
 /// <para>Inference only. Keys and values stay as they were stored: with <see cref="AttentionOptions.RotaryDims"/>, new keys
 /// are rotated by their positions when they are appended, and queries when they attend. The same inputs give the same bits,
 /// whatever the number of threads. Nothing is allocated on the managed heap.</para>
-/// <para>Methods throw <see cref="ArgumentException"/> when a required array is not set, shapes or options do not fit, tokens
-/// have no room or outputs overlap, <see cref="ArgumentOutOfRangeException"/> when a page is none of the pools',
+/// <para>Methods throw <see cref="ArgumentException"/> when a required array is not set, shapes or options do not fit or
+/// outputs overlap, <see cref="ArgumentOutOfRangeException"/> when tokens have no room or a page is none of the pools',
 /// <see cref="FusedKernelsException"/> when the workspace limit is too small or there is no memory,
 /// <see cref="InvalidOperationException"/> when another thread uses the context, <see cref="ObjectDisposedException"/> when
 /// it is disposed, and <see cref="OperationCanceledException"/> when the token is cancelled; outputs, and the cache behind
@@ -64,8 +64,8 @@ public ref struct KvCacheView
     /// <param name="newV">[B, Sn, G, Dv].</param>
     /// <param name="options">Whether keys are rotated, and how; the rest is as for <see cref="Attend"/>.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
-    /// <exception cref="ArgumentException">Shapes or options do not fit, or there is no room.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A page is none of the pools'.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Tokens have no room, or a page is none of the pools'.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public readonly void Append(
         FusedContext context, ReadOnlyHeads newK, ReadOnlyHeads newV, AttentionOptions options = default,
@@ -81,8 +81,8 @@ public ref struct KvCacheView
     /// <param name="options">Causality, windows, scale, softcap, length scale and rotation without offsets; the rest must be
     /// at its defaults.</param>
     /// <param name="cancellationToken">Ends the call early.</param>
-    /// <exception cref="ArgumentException">Shapes or options do not fit, there is no room, or outputs overlap.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A page is none of the pools'.</exception>
+    /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Tokens have no room, or a page is none of the pools'.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public readonly void Attend(
         FusedContext context, in KvCacheTensors tensors, AttentionOptions options = default,

@@ -53,10 +53,10 @@ public static unsafe partial class FusedKernelsInterop
     /// <param name="context">Where to run.</param>
     /// <param name="outputs">[P, B, Sq, H, Dv], f32.</param>
     /// <param name="logSumExps">[P, B, H, Sq], f32.</param>
-    /// <param name="output">[B, Sq, H, Dv], f32, written.</param>
-    /// <param name="logSumExp">[B, H, Sq], f32, written.</param>
+    /// <param name="output">[B, Sq, H, Dv], f32, bf16 or f16, written.</param>
+    /// <param name="logSumExp">[B, H, Sq], f32, written; or null.</param>
     public static void AttentionMerge(
-        FusedContext context, DLTensor* outputs, DLTensor* logSumExps, DLTensor* output, DLTensor* logSumExp)
+        FusedContext context, DLTensor* outputs, DLTensor* logSumExps, DLTensor* output, DLTensor* logSumExp = null)
     {
         using var call = new NativeCall(context);
         call.ThrowIfFailed(NativeMethods.fk_attention_merge(call.Context, outputs, logSumExps, output, logSumExp));

@@ -19,7 +19,7 @@ internal unsafe ref struct TensorList(DLTensor* tensors, long* dimensions, int c
         vector.IsEmpty ? null : Add(_builder.AddVector(data, vector.Length));
 
     /// <summary>Without axes: absent. With fewer than <paramref name="rank"/>, axes of extent 1 come in front.</summary>
-    public DLTensor* Add<T>(T* data, scoped in ReadOnlyTensorSpan<T> tensor, int rank) where T : unmanaged =>
+    public DLTensor* Add<T>(T* data, scoped in ReadOnlyTensorSpan<T> tensor, int rank = 0) where T : unmanaged =>
         tensor.Rank == 0 ? null : Add(_builder.AddTensor(data, tensor, rank));
 
     /// <inheritdoc cref="Add{T}(T*, in ReadOnlyTensorSpan{T}, int)"/>
