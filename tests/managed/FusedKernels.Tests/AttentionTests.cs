@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FusedKernels.Tests.Oracles;
 
 namespace FusedKernels.Tests;
 
@@ -85,6 +86,52 @@ public sealed class AttentionTests
     }
 
     [TestMethod, BackendData]
+    public void MergedPartsAreTheWhole(string backend)
+    {
+        using FusedContext context = Backends.Create(backend);
+        (int First, int End)[] ranges = [(0, 7), (7, 7), (7, 20)];
+        AttentionProblem whole = new(2, 3, 20, 4, 2, 8, 5);
+        TestArray outputs = new(ranges.Length, 2, 3, 4, 5), logSumExps = new(ranges.Length, 2, 4, 3);
+        foreach ((int part, (int first, int end)) in ranges.Index())
+            Attention.Forward(
+                context,
+                new AttentionTensors
+                {
+                    Q = whole.Q.Span, K = whole.K.Tokens(first, end), V = whole.V.Tokens(first, end),
+                    Output = new TensorSpan<float>(outputs.Elements.AsSpan(part * 120, 120), [2, 3, 4, 5]),
+                    LogSumExp = new(logSumExps.Elements.AsSpan(part * 24, 24), [2, 4, 3]),
+                });
+        Attention.Merge(context, outputs.Span, logSumExps.Span, whole.Output.Span, new(whole.LogSumExp));
+
+        // The same sums from the parts' results, which are exact here, in place of the scores.
+        for (int b = 0; b < 2; b++)
+            for (int h = 0; h < 4; h++)
+                for (int query = 0; query < 3; query++)
+                {
+                    int[] parts = [0, 2];
+                    Bounded[] scores = [.. parts.Select(part => (Bounded)logSumExps.Elements[logSumExps.IndexOf(part, b, h, query)])];
+                    Bounded largest = scores.MaxBy(score => score.Value);
+                    Bounded total = largest + Bounded.Log(
+                        Bounded.Sum([.. scores.Select(score => Bounded.Exp(score - largest))]));
+                    total.AssertNear(whole.LogSumExp[b, h, query], "logSumExp");
+                    for (int d = 0; d < 5; d++)
+                        Bounded.Sum([.. parts.Select((part, i) =>
+                            Bounded.Exp(scores[i] - total) * outputs.Elements[outputs.IndexOf(part, b, query, h, d)])])
+                            .AssertNear(whole.Output[b, query, h, d], "output");
+                }
+
+        TestTensor alone = new(2, 3, 4, 5);
+        Attention.Merge(context, outputs.Span, logSumExps.Span, alone.Span);
+        CollectionAssert.AreEqual(whole.Output.Bits(), alone.Bits());
+
+        // And these are attention to all keys: the error of the parts, and that of the merge.
+        AttentionOracle oracle = new(whole);
+        foreach ((int b, int s, int h, int d) in alone.Indices())
+            Near.AssertNear(
+                oracle.Output[b, s, h, d].Value, alone[b, s, h, d], 2 * oracle.Output[b, s, h, d].Error, "merged output");
+    }
+
+    [TestMethod, BackendData]
     public void ThreadsDoNotChangeTheBits(string backend) =>
         SameBits.AcrossThreads(backend, context =>
         {
@@ -93,6 +140,36 @@ public sealed class AttentionTests
             problem.Backward(context);
             return [.. problem.Output.Bits(), .. problem.DQ.Bits(), .. problem.DK.Bits(), .. problem.DV.Bits()];
         });
+
+    [TestMethod, BackendData]
+    public void WorkspaceSizesAreWhatCallsTake(string backend)
+    {
+        AttentionProblem problem = new(1, 65, 65, 2, 2, 16, 16);
+        using FusedContext context = Backends.Create(backend);
+        AttentionTensors tensors = new()
+        {
+            Q = problem.Q.Span, K = problem.K.Span, V = problem.V.Span, Output = problem.Output.Span,
+            LogSumExp = new(problem.LogSumExp),
+        };
+        long forward = Attention.WorkspaceSize(context, tensors).Forward;
+        Attention.Forward(context, tensors);
+        AssertTook(forward, context);
+
+        tensors.DOutput = problem.DOutput.Span;
+        tensors.DQ = problem.DQ.Span;
+        tensors.DK = problem.DK.Span;
+        tensors.DV = problem.DV.Span;
+        long backward = Attention.WorkspaceSize(context, tensors).Backward;
+        context.ReleaseWorkspace();
+        Attention.Backward(context, tensors);
+        AssertTook(backward, context);
+    }
+
+    private static void AssertTook(long bytes, FusedContext context)
+    {
+        Assert.IsGreaterThan(0, bytes);
+        Assert.IsLessThanOrEqualTo(bytes, context.WorkspaceBytes, "the workspace is within what was said");
+    }
 
     [TestMethod, BackendData]
     public void MismatchIsNamed(string backend)

@@ -177,8 +177,7 @@ internal sealed class AttentionProblem
     {
         Forward(context);
         AttentionOracle oracle = new(this);
-        AssertHeads(Output, "output", (b, s, h, d) => oracle.Output[b, s, h, d]);
-        AssertRows(LogSumExp, oracle.LogSumExp, "logSumExp");
+        AssertOutput(oracle);
         AssertRows(MaxScore, oracle.MaxScore, "maxScore");
         AssertRows(Entropy, oracle.Entropy, "entropy");
         for (int b = 0; b < K.Batch; b++)
@@ -195,6 +194,13 @@ internal sealed class AttentionProblem
         foreach ((string name, TestArray? array) in Parameters)
             for (int i = 0; i < array?.Elements.Length; i++)
                 gradients.Of(array)[i].Total.AssertNear(array.Gradient[i], $"d{name}[{i}] of {this}");
+    }
+
+    /// <summary>Compares output and log-sum-exp with the oracle.</summary>
+    public void AssertOutput(AttentionOracle oracle)
+    {
+        AssertHeads(Output, "output", (b, s, h, d) => oracle.Output[b, s, h, d]);
+        AssertRows(LogSumExp, oracle.LogSumExp, "logSumExp");
     }
 
     private void AssertHeads(TestTensor actual, string name, Func<int, int, int, int, Bounded> expected)

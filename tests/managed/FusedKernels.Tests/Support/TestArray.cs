@@ -2,7 +2,7 @@ using System.Numerics.Tensors;
 
 namespace FusedKernels.Tests.Support;
 
-/// <summary>An array of up to four axes, in which an axis of extent 1 means the same for all, and room for its
+/// <summary>An array of any axes, in which an axis of extent 1 means the same for all, and room for its
 /// gradient.</summary>
 internal sealed class TestArray
 {

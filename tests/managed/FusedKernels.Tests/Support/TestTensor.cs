@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Numerics.Tensors;
 
 namespace FusedKernels.Tests.Support;
@@ -46,6 +47,18 @@ internal sealed class TestTensor
     public TensorSpan<float> Span => _lengths.Contains(0)
         ? new(_storage, 0, _lengths, [])
         : new(_storage, 0, _lengths, [.. _strides.Select((stride, axis) => _lengths[axis] == 1 ? 0 : stride)]);
+
+    /// <summary>Positions from a first one to before a last one.</summary>
+    public TensorSpan<float> Tokens(int first, int last) =>
+        first == last ? new TestTensor(Batch, 0, Heads, Dim).Span : Span.Slice([NRange.All, first..last, NRange.All, NRange.All]);
+
+    /// <summary>A copy of one batch item.</summary>
+    public TestTensor OfItem(int item)
+    {
+        TestTensor copy = new(1, Sequence, Heads, Dim);
+        foreach ((int b, int s, int h, int d) in copy.Indices()) copy[b, s, h, d] = this[item, s, h, d];
+        return copy;
+    }
 
     public ref float this[int b, int s, int h, int d] =>
         ref _storage[(int)(b * _strides[0] + s * _strides[1] + h * _strides[2] + d)];
