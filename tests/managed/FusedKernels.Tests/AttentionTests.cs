@@ -78,11 +78,18 @@ public sealed class AttentionTests
     }
 
     [TestMethod, BackendData]
-    public void NoQueriesAreAllowed(string backend)
+    public void NoQueriesAndNoKeysAreAllowed(string backend)
     {
         using FusedContext context = Backends.Create(backend);
-        TestTensor q = new(1, 0, 2, 4), k = TestTensor.Random(1, 3, 2, 4, 1), v = TestTensor.Random(1, 3, 2, 4, 2);
-        Attention.Forward(context, q.Span, k.Span, v.Span, new TestTensor(1, 0, 2, 4).Span);
+        new AttentionProblem(1, 0, 3, 2, 2, 4, 4).RunAndCompare(context);
+        new AttentionProblem(1, 3, 0, 2, 2, 4, 4).RunAndCompare(context);
+        new AttentionProblem(0, 3, 3, 2, 2, 4, 4).RunAndCompare(context);
+        // Arrays without elements keep their extents.
+        Attention.Forward(
+            context, new float[1, 0, 2, 4], new float[1, 3, 2, 4], new float[1, 3, 2, 4], new float[1, 0, 2, 4]);
+        float[,,,] output = { { { { 5, 5 } } } };
+        Attention.Forward(context, new float[1, 1, 1, 3], new float[1, 0, 1, 3], new float[1, 0, 1, 2], output);
+        CollectionAssert.AreEqual((float[])[0, 0], output.Cast<float>().ToArray());
     }
 
     [TestMethod, BackendData]
