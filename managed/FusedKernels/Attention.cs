@@ -9,13 +9,13 @@ namespace FusedKernels;
 /// Attention without its score matrix: Dao, "FlashAttention-2", 2023, with the masks, biases and outputs that its users add.
 /// </summary>
 /// <remarks>
-/// <para>For query i and key j of each batch item and head h, whose keys and values are those of head h / (H / G):
-/// <c>s[j] = cap(scale * lengthScale[i] * (q[i] . k[j])) + biases(i, j)</c> with <c>cap(x) = softcap * tanh(x / softcap)</c>
-/// (or x without softcap), <c>p[j] = exp(s[j]) / (exp(sinks[h]) + sum of exp(s))</c> over the keys that i sees, and
-/// <c>output[i]</c> is the sum over these of <c>p[j] * dropout(i, j) * toeplitzFactor[j - i] * v[j]</c>. Key j is at position
-/// j; query i at i + Lk - Lq, or at i with <see cref="AttentionAlignment.TopLeft"/>, where Lq and Lk are the lengths of the
-/// sequence. A query at position x sees the positions y from x - WindowLeft to x + WindowRight, and y &lt;= x if causal, or y
-/// in the prefix in any case; and of these what the mask, the block mask and the segments allow.</para>
+/// <para>For query i and key j of each batch item and head h, whose keys and values are those of head h / (H / G): <c>s[j] =
+/// cap(scale * lengthScale[i] * (q[i] . k[j])) + biases(i, j)</c> with <c>cap(x) = softcap * tanh(x / softcap)</c> (or x
+/// without softcap), <c>p[j] = exp(s[j]) / (exp(sinks[h]) + sum of exp(s))</c> over the keys that i sees, and
+/// <c>output[i]</c> is the sum over these of <c>p[j] * dropout(i, j) * toeplitzFactor[j - i] * v[j]</c>. Key j is at
+/// position j; query i at i + Lk - Lq, or at i with <see cref="AttentionAlignment.TopLeft"/>, where Lq and Lk are the
+/// lengths of the sequence. A query at position x sees the positions y from x - WindowLeft to x + WindowRight, and y &lt;= x
+/// if causal, or y in the prefix in any case; and of these what the mask, the block mask and the segments allow.</para>
 /// <para>The scores, [Sq, Sk], are never stored: a call takes O(Sq + Sk) memory beyond its arguments, and a workspace below
 /// the context's limit. A query that sees no key gives zeros, a log-sum-exp of negative infinity (the sink, where there is
 /// one) and zero gradients. The same inputs give the same bits, whatever the number of threads. Nothing is allocated on the

@@ -61,8 +61,8 @@ public readonly record struct AttentionOptions
 
     /// <summary>
     /// False (default): the first half of the buckets of <see cref="AttentionTensors.RelativeBias"/> is for keys at the
-    /// query's position and behind it, the second for keys ahead (T5's encoder), which needs an even number of buckets. True:
-    /// all are for keys behind, and keys ahead count as at the query's position (T5's decoder).
+    /// query's position and behind it, the second for keys ahead (T5's encoder), which needs an even number of buckets.
+    /// True: all are for keys behind, and keys ahead count as at the query's position (T5's decoder).
     /// </summary>
     public bool IsRelativeBiasOneSided { get; init; }
 
@@ -87,9 +87,9 @@ public readonly record struct AttentionOptions
     public ulong DropoutSeed { get; init; }
 
     /// <summary>
-    /// Even, in [2, D]: the first dimensions of queries and keys are rotated by their positions (and the offsets below) while
-    /// they are loaded, as <see cref="RotaryEmbedding"/> does. 0 (default): nothing is rotated. Gradients are those of the
-    /// arrays as they were passed.
+    /// Even, in [2, D]: the first dimensions of queries and keys are rotated by their positions (and the offsets below)
+    /// while they are loaded, as <see cref="RotaryEmbedding"/> does. 0 (default): nothing is rotated. Gradients are those of
+    /// the arrays as they were passed.
     /// </summary>
     public int RotaryDims { get; init; }
 

@@ -169,8 +169,8 @@ public sealed class KvCache
         foreach (nint extent in shape) elements *= extent;
         if (elements > Array.MaxLength)
             throw new ArgumentOutOfRangeException(
-                "capacity", $"A cache of shape [{string.Join(", ", shape.ToArray())}] has {elements} elements; an array holds " +
-                $"at most {Array.MaxLength}. Use KvCacheView with pages in native memory.");
+                "capacity", $"A cache of shape [{string.Join(", ", shape.ToArray())}] has {elements} elements; an array " +
+                $"holds at most {Array.MaxLength}. Use KvCacheView with pages in native memory.");
         return (int)elements;
     }
 }

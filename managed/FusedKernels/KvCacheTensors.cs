@@ -3,8 +3,8 @@ using System.Numerics.Tensors;
 namespace FusedKernels;
 
 /// <summary>
-/// The arrays of a call that attends to a <see cref="KvCache"/> or a <see cref="KvCacheView"/>: views of the caller's memory,
-/// for an object initialiser.
+/// The arrays of a call that attends to a <see cref="KvCache"/> or a <see cref="KvCacheView"/>: views of the caller's
+/// memory, for an object initialiser.
 /// </summary>
 /// <remarks>
 /// B is the number of sequences, H and G are the heads of queries and of keys, D and Dv the dimensions of a query and of a

@@ -12,8 +12,8 @@ namespace FusedKernels;
 /// <remarks>
 /// <para>A page lies in one of three pools, by its precision: f32, bf16, or int8 with a scale for each token and head, which
 /// is the largest magnitude divided by 127. A pool that is not set has no pages; T, the heads G and the dimensions D and Dv
-/// are one in all, each pool has its own number of pages P. Page numbers count through the f32 pool, then the bf16 pool, then
-/// the int8 pool. Token t of sequence b lies in slot t % T of page <c>PageTable[b, t / T]</c>.</para>
+/// are one in all, each pool has its own number of pages P. Page numbers count through the f32 pool, then the bf16 pool,
+/// then the int8 pool. Token t of sequence b lies in slot t % T of page <c>PageTable[b, t / T]</c>.</para>
 /// <para>Inference only. Keys and values stay as they were stored: with <see cref="AttentionOptions.RotaryDims"/>, new keys
 /// are rotated by their positions when they are appended, and queries when they attend. The same inputs give the same bits,
 /// whatever the number of threads. Nothing is allocated on the managed heap.</para>
@@ -54,8 +54,8 @@ public ref struct KvCacheView
     /// set: sequence b's only page is page b.</summary>
     public ReadOnlyTensorSpan<int> PageTable { get; set; }
 
-    /// <summary>[B]: the tokens of each sequence that are in the cache already. After an append the caller adds the number of
-    /// new tokens.</summary>
+    /// <summary>[B]: the tokens of each sequence that are in the cache already. After an append the caller adds the number
+    /// of new tokens.</summary>
     public ReadOnlySpan<int> Lengths { get; set; }
 
     /// <summary>Stores the keys and values of new tokens behind those that are there.</summary>

@@ -5,8 +5,8 @@ using FusedKernels.Interop;
 namespace FusedKernels;
 
 /// <summary>
-/// A mask that an operator reads, of <see cref="bool"/> or <see cref="byte"/>, where false and 0 hide: a view of the caller's
-/// memory, with any strides. Tensor spans convert to it by themselves; <c>default</c> is none.
+/// A mask that an operator reads, of <see cref="bool"/> or <see cref="byte"/>, where false and 0 hide: a view of the
+/// caller's memory, with any strides. Tensor spans convert to it by themselves; <c>default</c> is none.
 /// </summary>
 public readonly ref struct ReadOnlyMask
 {

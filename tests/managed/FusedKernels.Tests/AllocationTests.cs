@@ -89,10 +89,11 @@ public sealed class AllocationTests
         {
             AttentionTensors tensors = new()
             {
-                Q = new ReadOnlyTensorSpan<float>(_storage, _shape), K = _bFloat16Heads, V = _halfHeads, KeyLengths = _lengths,
+                Q = new ReadOnlyTensorSpan<float>(_storage, _shape), K = _bFloat16Heads, V = _halfHeads,
+                KeyLengths = _lengths, QuerySegments = new(_indices, 0, _segmentShape, _segmentStrides),
+                KeySegments = new(_indices, 0, _segmentShape, _segmentStrides),
                 Mask = new ReadOnlyTensorSpan<bool>(_mask, _maskShape), Bias = new(_storage, _maskShape), Sinks = _sinks,
-                QuerySegments = new(_indices, 0, _segmentShape, _segmentStrides), KeySegments = new(_indices, 0, _segmentShape, _segmentStrides), Output = new TensorSpan<float>(_outputStorage, _shape),
-                LogSumExp = new(_logSumExp, _logSumExpShape),
+                Output = new TensorSpan<float>(_outputStorage, _shape), LogSumExp = new(_logSumExp, _logSumExpShape),
             };
             Attention.Forward(context, tensors, AttentionOptions.Causal);
             Attention.WorkspaceSize(context, tensors);
@@ -103,7 +104,8 @@ public sealed class AllocationTests
             Attention.Backward(context, tensors, AttentionOptions.Causal);
         });
         AssertAllocatesNothing("Attention.Merge", () => Attention.Merge(
-            context, new(_storage, _partsShape), new(_logSumExp, _partsLogSumExpShape), new TensorSpan<float>(_dQ, _partShape)));
+            context, new(_storage, _partsShape), new(_logSumExp, _partsLogSumExpShape),
+            new TensorSpan<float>(_dQ, _partShape)));
         KvCache cache = KvCache.Contiguous(batch: 2, capacity: 8, kvHeads: 2, headDim: 4, valueDim: 4, KvPrecision.Int8);
         AssertAllocatesNothing("KvCache", () =>
         {

@@ -12,7 +12,8 @@ public sealed class AttentionOptionTests
         "RotaryKeyOffset", "QueryLengths", "KeyLengths", "PrefixLengths", "Starts", "StartsAndLengths", "Segments",
         "Mask", "SharedMask", "BlockMask", "Bias", "SharedBias", "BiasOfAllItems", "KeyBias", "SharedKeyBias",
         "AlibiSlopes", "AlibiSlopesOfItems", "RelativeBias", "RelativeMaxDistance", "IsRelativeBiasOneSided",
-        "AxialBias", "Sinks", "ToeplitzFactor", "SharedToeplitzFactor", "DLogSumExp", "Everything")]
+        "AxialBias", "AxialBiasX", "AxialBiasY", "Sinks", "ToeplitzFactor", "SharedToeplitzFactor", "DLogSumExp",
+        "Everything")]
     public void OptionMatchesOracle(string backend, string option)
     {
         using FusedContext context = Backends.Create(backend);
@@ -35,9 +36,15 @@ public sealed class AttentionOptionTests
         "RotaryBase" => With(new() { RotaryDims = 6, RotaryBase = 50 }),
         "RotaryQueryOffset" => With(new() { RotaryDims = 6, RotaryQueryOffset = 100 }),
         "RotaryKeyOffset" => With(new() { RotaryDims = 6, RotaryKeyOffset = 30, RotaryQueryOffset = 10 }),
-        "QueryLengths" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { QueryLengths = [4, 9], Options = AttentionOptions.Causal },
+        "QueryLengths" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv)
+        {
+            QueryLengths = [4, 9], Options = AttentionOptions.Causal,
+        },
         "KeyLengths" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { KeyLengths = [0, 7] },
-        "PrefixLengths" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { PrefixLengths = [6, 2], Options = AttentionOptions.Causal },
+        "PrefixLengths" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv)
+        {
+            PrefixLengths = [6, 2], Options = AttentionOptions.Causal,
+        },
         "Starts" => new AttentionProblem(1, Sq, Sk, H, G, D, Dv)
         {
             QueryStarts = [0, 4, 4, 8], KeyStarts = [0, 5, 7, 11], Options = AttentionOptions.Causal,
@@ -64,7 +71,10 @@ public sealed class AttentionOptionTests
         "KeyBias" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { KeyBias = TestArray.Random(12, -1, 1, B, H, Sk) },
         "SharedKeyBias" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { KeyBias = TestArray.Random(12, -1, 1, Sk) },
         "AlibiSlopes" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { AlibiSlopes = TestArray.Random(13, 0.1f, 0.5f, H) },
-        "AlibiSlopesOfItems" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { AlibiSlopes = TestArray.Random(13, 0.1f, 0.5f, B, H) },
+        "AlibiSlopesOfItems" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv)
+        {
+            AlibiSlopes = TestArray.Random(13, 0.1f, 0.5f, B, H),
+        },
         "RelativeBias" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { RelativeBias = TestArray.Random(14, -1, 1, 8, H) },
         "RelativeMaxDistance" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv)
         {
@@ -78,6 +88,8 @@ public sealed class AttentionOptionTests
         {
             AxialBiasX = TestArray.Random(15, -1, 1, B, H, Sq, 3), AxialBiasY = TestArray.Random(16, -1, 1, Sq, Sk / 3),
         },
+        "AxialBiasX" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { AxialBiasX = TestArray.Random(15, -1, 1, H, Sq, 4) },
+        "AxialBiasY" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { AxialBiasY = TestArray.Random(16, -1, 1, H, Sq, 4) },
         "Sinks" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv) { Sinks = TestArray.Random(17, -1, 3, H) },
         "ToeplitzFactor" => new AttentionProblem(B, Sq, Sk, H, G, D, Dv)
         {
@@ -97,7 +109,8 @@ public sealed class AttentionOptionTests
             },
             QueryLengths = [9, 6], KeyLengths = [12, 8], PrefixLengths = [3, 1],
             QuerySegments = Fill(new int[B, Sq], (_, i) => i / 5), KeySegments = Fill(new int[B, Sk], (_, j) => j / 8),
-            Mask = RandomMask(1, H, Sq, Sk), BlockMask = RandomMask(B, 1, 3, 3), Bias = TestArray.Random(11, -1, 1, H, Sq, Sk),
+            Mask = RandomMask(1, H, Sq, Sk), BlockMask = RandomMask(B, 1, 3, 3),
+            Bias = TestArray.Random(11, -1, 1, H, Sq, Sk),
             KeyBias = TestArray.Random(12, -1, 1, B, H, Sk), AlibiSlopes = TestArray.Random(13, 0.1f, 0.5f, H),
             RelativeBias = TestArray.Random(14, -1, 1, 8, H), Sinks = TestArray.Random(17, -1, 1, H),
             AxialBiasX = TestArray.Random(15, -1, 1, Sq, 4), AxialBiasY = TestArray.Random(16, -1, 1, Sq, 3),

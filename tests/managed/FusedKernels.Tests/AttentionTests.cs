@@ -41,8 +41,8 @@ public sealed class AttentionTests
     public void StoredTypesMatchOracle(string backend, object type)
     {
         using FusedContext context = Backends.Create(backend);
-        // The oracle reads the rounded inputs and the output that forward wrote: what is left is float's accumulation and one
-        // rounding of each result.
+        // The oracle reads the rounded inputs and the output that forward wrote: what is left is float's accumulation and
+        // one rounding of each result.
         new AttentionProblem(2, 19, 21, 4, 2, 20, 12, type: (ElementType)type) { Options = AttentionOptions.Causal }
             .RunAndCompare(context);
     }
@@ -116,7 +116,8 @@ public sealed class AttentionTests
                 for (int query = 0; query < 3; query++)
                 {
                     int[] parts = [0, 2];
-                    Bounded[] scores = [.. parts.Select(part => (Bounded)logSumExps.Elements[logSumExps.IndexOf(part, b, h, query)])];
+                    Bounded[] scores = [.. parts.Select(
+                        part => (Bounded)logSumExps.Elements[logSumExps.IndexOf(part, b, h, query)])];
                     Bounded largest = scores.MaxBy(score => score.Value);
                     Bounded total = largest + Bounded.Log(
                         Bounded.Sum([.. scores.Select(score => Bounded.Exp(score - largest))]));

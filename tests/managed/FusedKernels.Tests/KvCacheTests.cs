@@ -97,7 +97,10 @@ public sealed class KvCacheTests
     {
         using FusedContext context = Backends.Create(backend);
         const int T = 4, Length = 14;
-        AttentionProblem problem = new(B, 2, Length, H, G, D, Dv) { KeyLengths = [Length, 6], Options = AttentionOptions.Causal };
+        AttentionProblem problem = new(B, 2, Length, H, G, D, Dv)
+        {
+            KeyLengths = [Length, 6], Options = AttentionOptions.Causal,
+        };
         int[,] table = { { 5, 0, 3, 1 }, { 2, 4, -1, -1 } };
         KvCacheView cache = new()
         {
