@@ -112,9 +112,9 @@ internal static unsafe class CutCrossEntropyCall
 
     private static void Check(Pass pass, in CutCrossEntropyTensors tensors, in CutCrossEntropyOptions options)
     {
-        LossArguments.Require(tensors.Embeddings.IsSet, nameof(tensors.Embeddings), "[N, D] of float, BFloat16 or Half");
-        LossArguments.Require(tensors.Classifier.IsSet, nameof(tensors.Classifier), "[V, D] of float, BFloat16 or Half");
-        LossArguments.Require(
+        TensorArguments.Require(tensors.Embeddings.IsSet, nameof(tensors.Embeddings), "[N, D] of float, BFloat16 or Half");
+        TensorArguments.Require(tensors.Classifier.IsSet, nameof(tensors.Classifier), "[V, D] of float, BFloat16 or Half");
+        TensorArguments.Require(
             tensors.Targets.IsSet || !tensors.TargetProbabilities.IsEmpty || IsWithoutLoss(pass, tensors, options),
             nameof(tensors.Targets), "[N] of int or long, or TargetProbabilities, [N, V]");
         if (tensors.SequenceLength < 0)
@@ -124,12 +124,12 @@ internal static unsafe class CutCrossEntropyCall
         bool hasRows = tensors.Embeddings.Height != 0;
         if (pass == Pass.Backward)
         {
-            LossArguments.Require(
+            TensorArguments.Require(
                 !hasRows || !tensors.LogSumExp.IsEmpty, nameof(tensors.LogSumExp), "[N], what the forward pass wrote");
-            LossArguments.Require(
+            TensorArguments.Require(
                 !hasRows || !tensors.TargetLogProbability.IsEmpty || options.LossShape.Kind == LossShapeKind.CrossEntropy,
                 nameof(tensors.TargetLogProbability), "[N], what the forward pass wrote, for a LossShape of its own");
-            LossArguments.Require(
+            TensorArguments.Require(
                 !tensors.Entropy.IsEmpty || tensors.GradEntropy.IsEmpty, nameof(tensors.Entropy),
                 "[N], what the forward pass wrote, for GradEntropy");
         }

@@ -24,6 +24,15 @@ public readonly record struct DLDataType(DLDataTypeCode Code, byte Bits, ushort 
     /// <summary>The type of a <see cref="long"/>.</summary>
     public static DLDataType Int64 => new(DLDataTypeCode.Int, 64, 1);
 
+    /// <summary>The type of an <see cref="sbyte"/>.</summary>
+    public static DLDataType Int8 => new(DLDataTypeCode.Int, 8, 1);
+
+    /// <summary>The type of a <see cref="byte"/>.</summary>
+    public static DLDataType UInt8 => new(DLDataTypeCode.UInt, 8, 1);
+
+    /// <summary>The type of a <see cref="bool"/>.</summary>
+    public static DLDataType Bool => new(DLDataTypeCode.Bool, 8, 1);
+
     /// <summary>The type that describes a C# element type. The comparisons are constants to the JIT.</summary>
     internal static DLDataType Of<T>() where T : unmanaged =>
         typeof(T) == typeof(float) ? Float32
@@ -31,5 +40,8 @@ public readonly record struct DLDataType(DLDataTypeCode Code, byte Bits, ushort 
         : typeof(T) == typeof(Half) ? Float16
         : typeof(T) == typeof(int) ? Int32
         : typeof(T) == typeof(long) ? Int64
+        : typeof(T) == typeof(sbyte) ? Int8
+        : typeof(T) == typeof(byte) ? UInt8
+        : typeof(T) == typeof(bool) ? Bool
         : throw new NotSupportedException($"{typeof(T)} has no DLPack element type here.");
 }

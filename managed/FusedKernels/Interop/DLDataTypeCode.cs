@@ -14,4 +14,7 @@ public enum DLDataTypeCode : byte
 
     /// <summary>A bfloat16 number.</summary>
     BFloat = 4,
+
+    /// <summary>A byte that is 0 or 1.</summary>
+    Bool = 6,
 }

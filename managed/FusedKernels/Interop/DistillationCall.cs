@@ -48,19 +48,19 @@ internal static unsafe class DistillationCall
     private static void Check(bool isBackward, in DistillationTensors tensors, DistillationOptions options)
     {
         const string Types = "of float, BFloat16 or Half";
-        LossArguments.Require(tensors.StudentEmbeddings.IsSet, nameof(tensors.StudentEmbeddings), $"[N, D] {Types}");
-        LossArguments.Require(tensors.StudentClassifier.IsSet, nameof(tensors.StudentClassifier), $"[V, D] {Types}");
-        LossArguments.Require(tensors.TeacherEmbeddings.IsSet, nameof(tensors.TeacherEmbeddings), $"[N, T] {Types}");
-        LossArguments.Require(tensors.TeacherClassifier.IsSet, nameof(tensors.TeacherClassifier), $"[V, T] {Types}");
+        TensorArguments.Require(tensors.StudentEmbeddings.IsSet, nameof(tensors.StudentEmbeddings), $"[N, D] {Types}");
+        TensorArguments.Require(tensors.StudentClassifier.IsSet, nameof(tensors.StudentClassifier), $"[V, D] {Types}");
+        TensorArguments.Require(tensors.TeacherEmbeddings.IsSet, nameof(tensors.TeacherEmbeddings), $"[N, T] {Types}");
+        TensorArguments.Require(tensors.TeacherClassifier.IsSet, nameof(tensors.TeacherClassifier), $"[V, T] {Types}");
         bool hasRows = tensors.StudentEmbeddings.Height != 0;
         if (isBackward)
         {
             const string Written = "[N], what the forward pass wrote";
-            LossArguments.Require(!hasRows || !tensors.StudentLogSumExp.IsEmpty, nameof(tensors.StudentLogSumExp), Written);
-            LossArguments.Require(!hasRows || !tensors.TeacherLogSumExp.IsEmpty, nameof(tensors.TeacherLogSumExp), Written);
+            TensorArguments.Require(!hasRows || !tensors.StudentLogSumExp.IsEmpty, nameof(tensors.StudentLogSumExp), Written);
+            TensorArguments.Require(!hasRows || !tensors.TeacherLogSumExp.IsEmpty, nameof(tensors.TeacherLogSumExp), Written);
         }
         else if (options.Reduction == LossReduction.None)
-            LossArguments.Require(
+            TensorArguments.Require(
                 !hasRows || !tensors.Losses.IsEmpty, nameof(tensors.Losses), "[N], one loss per row for LossReduction.None");
         LossArguments.CheckReduction(
             options.Reduction, !tensors.Losses.IsEmpty, !tensors.GradLosses.IsEmpty, tensors.GradLoss.HasValue);

@@ -45,66 +45,6 @@ public static unsafe partial class FusedKernelsInterop
         return (long)bytes;
     }
 
-    /// <summary><see cref="Attention.Forward"/> on raw tensors.</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="q">[B, Sq, H, D], f32.</param>
-    /// <param name="k">[B, Sk, H, D], f32.</param>
-    /// <param name="v">[B, Sk, H, Dv], f32.</param>
-    /// <param name="output">[B, Sq, H, Dv], written.</param>
-    /// <param name="logSumExp">[B, H, Sq], written; or null.</param>
-    /// <param name="options">Mask and scale.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    public static void AttentionForward(
-        FusedContext context, DLTensor* q, DLTensor* k, DLTensor* v, DLTensor* output, DLTensor* logSumExp = null,
-        AttentionOptions options = default, CancellationToken cancellationToken = default)
-    {
-        NativeAttentionOptions native = options.ToNative();
-        using var call = new NativeCall(context, cancellationToken);
-        call.ThrowIfFailed(NativeMethods.fk_attention_forward(call.Context, &native, q, k, v, output, logSumExp));
-    }
-
-    /// <summary><see cref="Attention.Backward"/> on raw tensors.</summary>
-    /// <param name="context">Where to run.</param>
-    /// <param name="q">[B, Sq, H, D], f32.</param>
-    /// <param name="k">[B, Sk, H, D], f32.</param>
-    /// <param name="v">[B, Sk, H, Dv], f32.</param>
-    /// <param name="output">[B, Sq, H, Dv], what the forward pass wrote.</param>
-    /// <param name="logSumExp">[B, H, Sq], what the forward pass wrote.</param>
-    /// <param name="dOutput">[B, Sq, H, Dv].</param>
-    /// <param name="dQ">Shaped like q, written.</param>
-    /// <param name="dK">Shaped like k, written.</param>
-    /// <param name="dV">Shaped like v, written.</param>
-    /// <param name="options">Mask and scale.</param>
-    /// <param name="cancellationToken">Ends the call early.</param>
-    public static void AttentionBackward(
-        FusedContext context, DLTensor* q, DLTensor* k, DLTensor* v, DLTensor* output, DLTensor* logSumExp,
-        DLTensor* dOutput, DLTensor* dQ, DLTensor* dK, DLTensor* dV, AttentionOptions options = default,
-        CancellationToken cancellationToken = default)
-    {
-        NativeAttentionOptions native = options.ToNative();
-        using var call = new NativeCall(context, cancellationToken);
-        call.ThrowIfFailed(NativeMethods.fk_attention_backward(
-            call.Context, &native, q, k, v, output, logSumExp, dOutput, dQ, dK, dV));
-    }
-
-    /// <summary>Bytes of workspace that <see cref="Attention"/>'s passes take for these arguments.</summary>
-    /// <param name="context">Where they would run.</param>
-    /// <param name="q">[B, Sq, H, D], f32.</param>
-    /// <param name="k">[B, Sk, H, D], f32.</param>
-    /// <param name="v">[B, Sk, H, Dv], f32.</param>
-    /// <param name="options">Mask and scale.</param>
-    /// <returns>Bytes of each pass.</returns>
-    public static (long Forward, long Backward) AttentionWorkspaceSize(
-        FusedContext context, DLTensor* q, DLTensor* k, DLTensor* v, AttentionOptions options = default)
-    {
-        NativeAttentionOptions native = options.ToNative();
-        ulong forward, backward;
-        using var call = new NativeCall(context);
-        call.ThrowIfFailed(NativeMethods.fk_attention_workspace_size(
-            call.Context, &native, q, k, v, &forward, &backward));
-        return ((long)forward, (long)backward);
-    }
-
     /// <summary><see cref="RmsNorm.Forward"/> on raw tensors.</summary>
     /// <param name="context">Where to run.</param>
     /// <param name="x">[..., D], f32.</param>

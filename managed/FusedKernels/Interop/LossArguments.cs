@@ -3,11 +3,6 @@ namespace FusedKernels.Interop;
 /// <summary>Refuses arguments of a loss that the C ABI cannot name as a C# caller knows them.</summary>
 internal static class LossArguments
 {
-    public static void Require(bool isSet, string name, string shape)
-    {
-        if (!isSet) throw new ArgumentException($"{name} is not set; this call needs it: {shape}.", name);
-    }
-
     /// <summary>For methods that return the loss, which is one number with Mean and Sum only.</summary>
     public static void RequireOneLoss(LossReduction reduction)
     {

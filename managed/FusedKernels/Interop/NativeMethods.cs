@@ -106,20 +106,39 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)] public static partial void fk_attention_options_init(NativeAttentionOptions* options);
 
+    [LibraryImport(Library)] public static partial void fk_attention_tensors_init(AttentionTensorPointers* tensors);
+
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_attention_forward(
-        nint context, NativeAttentionOptions* options, DLTensor* q, DLTensor* k, DLTensor* v, DLTensor* output,
-        DLTensor* logSumExp);
+        nint context, NativeAttentionOptions* options, AttentionTensorPointers* tensors);
 
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_attention_backward(
-        nint context, NativeAttentionOptions* options, DLTensor* q, DLTensor* k, DLTensor* v, DLTensor* output,
-        DLTensor* logSumExp, DLTensor* dOutput, DLTensor* dQ, DLTensor* dK, DLTensor* dV);
+        nint context, NativeAttentionOptions* options, AttentionTensorPointers* tensors);
 
     [LibraryImport(Library)]
     public static partial FusedKernelsStatus fk_attention_workspace_size(
-        nint context, NativeAttentionOptions* options, DLTensor* q, DLTensor* k, DLTensor* v, ulong* forwardBytes,
+        nint context, NativeAttentionOptions* options, AttentionTensorPointers* tensors, ulong* forwardBytes,
         ulong* backwardBytes);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_attention_merge(
+        nint context, DLTensor* outputs, DLTensor* logSumExps, DLTensor* output, DLTensor* logSumExp);
+
+    [LibraryImport(Library)] public static partial void fk_kv_cache_init(KvCachePointers* cache);
+    [LibraryImport(Library)] public static partial void fk_kv_cache_tensors_init(KvCacheTensorPointers* tensors);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_kv_cache_attention(
+        nint context, NativeAttentionOptions* options, KvCachePointers* cache, KvCacheTensorPointers* tensors);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_kv_cache_attention_workspace_size(
+        nint context, NativeAttentionOptions* options, KvCachePointers* cache, KvCacheTensorPointers* tensors,
+        ulong* bytes);
+
+    [LibraryImport(Library)]
+    public static partial FusedKernelsStatus fk_kv_cache_copy_page(nint context, KvCachePointers* cache, long from, long to);
 
     [LibraryImport(Library)] public static partial void fk_rms_norm_options_init(NativeRmsNormOptions* options);
 

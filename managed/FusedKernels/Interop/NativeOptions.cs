@@ -70,9 +70,29 @@ internal struct NativeDistillationOptions
 [StructLayout(LayoutKind.Sequential)]
 internal struct NativeAttentionOptions
 {
+    /// <summary>The value of a window that has no end.</summary>
+    public const long NoWindow = -1;
+
     public uint StructSize;
     public int Causal;
     public float Scale;
+    public float Softcap;
+    public AttentionAlignment Alignment;
+    public float LengthScaleBase;
+    public long WindowLeft;
+    public long WindowRight;
+    public long MaskBlockRows;
+    public long MaskBlockColumns;
+    public int RelativeBidirectional;
+    public float Dropout;
+    public long RelativeMaxDistance;
+    public ulong DropoutSeed;
+    public int RotaryDims;
+    public int RotaryInterleaved;
+    public float RotaryBase;
+    public int Reserved;
+    public long RotaryQueryOffset;
+    public long RotaryKeyOffset;
 }
 
 [StructLayout(LayoutKind.Sequential)]

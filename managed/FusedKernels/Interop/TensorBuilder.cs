@@ -42,18 +42,25 @@ internal unsafe ref struct TensorBuilder(long* dimensions, int capacity)
         return Describe(data, dataType, rank: 2, shape);
     }
 
-    public DLTensor AddTensor(float* data, in ReadOnlyTensorSpan<float> tensor)
+    public DLTensor AddTensor<T>(T* data, scoped in ReadOnlyTensorSpan<T> tensor, int rank = 0) where T : unmanaged =>
+        AddTensor(data, DLDataType.Of<T>(), tensor.Lengths, tensor.Strides, rank);
+
+    /// <summary>With fewer axes than <paramref name="rank"/>, axes of extent 1 come in front.</summary>
+    public DLTensor AddTensor(
+        void* data, DLDataType dataType, scoped ReadOnlySpan<nint> lengths, scoped ReadOnlySpan<nint> strides, int rank = 0)
     {
-        int rank = tensor.Rank;
-        if (rank > MaxRank) throw new ArgumentException($"A tensor has rank {rank}; at most {MaxRank} is supported.");
+        if (lengths.Length > MaxRank)
+            throw new ArgumentException($"A tensor has rank {lengths.Length}; at most {MaxRank} is supported.");
+        int missing = Math.Max(0, rank - lengths.Length);
+        rank = missing + lengths.Length;
         long* shape = Take(2 * rank);
         for (int i = 0; i < rank; i++)
         {
-            shape[i] = tensor.Lengths[i];
+            shape[i] = i < missing ? 1 : lengths[i - missing];
             // TensorSpan reports stride 0 for extents of 1, which would read as a broadcast.
-            shape[rank + i] = tensor.Lengths[i] == 1 ? 1 : tensor.Strides[i];
+            shape[rank + i] = shape[i] == 1 ? 1 : strides[i - missing];
         }
-        return Describe(data, DLDataType.Float32, rank, shape);
+        return Describe(data, dataType, rank, shape);
     }
 
     /// <summary>Matrices [rows, columns] in a row, the first row of each a row behind the last of the one before

@@ -18,7 +18,14 @@ public sealed class AllocationTests
     private readonly int[,] _tokens = new int[4, 2];
     private readonly Half[,] _half = new Half[4, 4];
     private readonly float[,] _partials = new float[3, 4];
-    private readonly nint[] _shape = [2, 4, 2, 4];
+    private readonly nint[] _shape = [2, 4, 2, 4], _maskShape = [2, 2, 4, 4], _logSumExpShape = [2, 2, 4];
+    private readonly nint[] _partsShape = [2, 1, 4, 2, 4], _partShape = [1, 4, 2, 4], _partsLogSumExpShape = [2, 1, 2, 4];
+    private readonly BFloat16[,,,] _bFloat16Heads = new BFloat16[2, 4, 2, 4];
+    private readonly Half[,,,] _halfHeads = new Half[2, 4, 2, 4];
+    private readonly nint[] _segmentShape = [2, 4], _segmentStrides = [0, 1];
+    private readonly bool[] _mask = new bool[64];
+    private readonly int[] _lengths = [3, 4];
+    private readonly float[] _sinks = new float[2], _dSinks = new float[2];
 
     [TestMethod]
     public void OperatorsAllocateNothing()
@@ -77,6 +84,36 @@ public sealed class AllocationTests
             Attention.Backward(
                 context, q, q, q, output, _logSumExp, q, new TensorSpan<float>(_dQ, _shape), new TensorSpan<float>(_dK, _shape),
                 new TensorSpan<float>(_dV, _shape));
+        });
+        AssertAllocatesNothing("Attention with many arrays", () =>
+        {
+            AttentionTensors tensors = new()
+            {
+                Q = new ReadOnlyTensorSpan<float>(_storage, _shape), K = _bFloat16Heads, V = _halfHeads,
+                KeyLengths = _lengths, QuerySegments = new(_indices, 0, _segmentShape, _segmentStrides),
+                KeySegments = new(_indices, 0, _segmentShape, _segmentStrides),
+                Mask = new ReadOnlyTensorSpan<bool>(_mask, _maskShape), Bias = new(_storage, _maskShape), Sinks = _sinks,
+                Output = new TensorSpan<float>(_outputStorage, _shape), LogSumExp = new(_logSumExp, _logSumExpShape),
+            };
+            Attention.Forward(context, tensors, AttentionOptions.Causal);
+            Attention.WorkspaceSize(context, tensors);
+            tensors.DOutput = _halfHeads;
+            tensors.DQ = new TensorSpan<float>(_dQ, _shape);
+            tensors.DBias = new(_dK, _maskShape);
+            tensors.DSinks = _dSinks;
+            Attention.Backward(context, tensors, AttentionOptions.Causal);
+        });
+        AssertAllocatesNothing("Attention.Merge", () => Attention.Merge(
+            context, new(_storage, _partsShape), new(_logSumExp, _partsLogSumExpShape),
+            new TensorSpan<float>(_dQ, _partShape)));
+        KvCache cache = KvCache.Contiguous(batch: 2, capacity: 8, kvHeads: 2, headDim: 4, valueDim: 4, KvPrecision.Int8);
+        AssertAllocatesNothing("KvCache", () =>
+        {
+            ReadOnlyTensorSpan<float> tokens = new(_storage, _shape);
+            cache.Clear();
+            cache.Append(context, tokens, tokens);
+            cache.Attend(context, tokens, tokens, tokens, new TensorSpan<float>(_outputStorage, _shape));
+            cache.CopySequence(context, 0, 1);
         });
         AssertAllocatesNothing("RmsNorm", () =>
         {

@@ -15,24 +15,36 @@ public sealed class AttentionTests
         using FusedContext context = Backends.Create(backend);
         foreach ((int queries, int keys, int dim) in Sizes.Triples())
             foreach (bool causal in (bool[])[false, true])
-                RunAndCompare(context, 1, queries, keys, 1, dim, dim, new AttentionOptions { IsCausal = causal });
+                new AttentionProblem(1, queries, keys, 1, 1, dim, dim) { Options = new() { IsCausal = causal } }
+                    .RunAndCompare(context);
     }
 
     [TestMethod, BackendData(0, 1, 2, 3)]
     public void BatchesHeadsAndScalesMatchOracle(string backend, int options)
     {
         using FusedContext context = Backends.Create(backend);
-        RunAndCompare(context, 2, 9, 9, 3, 8, 8, AllOptions[options]);
-        RunAndCompare(context, 3, 5, 17, 2, 7, 12, AllOptions[options]);
-        RunAndCompare(context, 2, 17, 5, 2, 16, 3, AllOptions[options]);
+        new AttentionProblem(2, 9, 9, 3, 3, 8, 8) { Options = AllOptions[options] }.RunAndCompare(context);
+        new AttentionProblem(3, 5, 17, 2, 1, 7, 12) { Options = AllOptions[options] }.RunAndCompare(context);
+        new AttentionProblem(2, 17, 5, 6, 2, 16, 3) { Options = AllOptions[options] }.RunAndCompare(context);
     }
 
     [TestMethod, BackendData(TensorLayout.HeadsFirst, TensorLayout.Packed)]
     public void AnyLayoutMatchesOracle(string backend, object layout)
     {
         using FusedContext context = Backends.Create(backend);
-        RunAndCompare(context, 2, 19, 19, 3, 20, 20, AttentionOptions.Causal, (TensorLayout)layout);
-        RunAndCompare(context, 1, 1, 19, 1, 4, 4, default, (TensorLayout)layout);
+        new AttentionProblem(2, 19, 19, 3, 3, 20, 20, (TensorLayout)layout) { Options = AttentionOptions.Causal }
+            .RunAndCompare(context);
+        new AttentionProblem(1, 1, 19, 2, 1, 4, 4, (TensorLayout)layout).RunAndCompare(context);
+    }
+
+    [TestMethod, BackendData(ElementType.BFloat16, ElementType.Half)]
+    public void StoredTypesMatchOracle(string backend, object type)
+    {
+        using FusedContext context = Backends.Create(backend);
+        // The oracle reads the rounded inputs and the output that forward wrote: what is left is float's accumulation and
+        // one rounding of each result.
+        new AttentionProblem(2, 19, 21, 4, 2, 20, 12, type: (ElementType)type) { Options = AttentionOptions.Causal }
+            .RunAndCompare(context);
     }
 
     [TestMethod, BackendData]
@@ -66,22 +78,106 @@ public sealed class AttentionTests
     }
 
     [TestMethod, BackendData]
-    public void NoQueriesAreAllowed(string backend)
+    public void NoQueriesAndNoKeysAreAllowed(string backend)
     {
         using FusedContext context = Backends.Create(backend);
-        TestTensor q = new(1, 0, 2, 4), k = TestTensor.Random(1, 3, 2, 4, 1), v = TestTensor.Random(1, 3, 2, 4, 2);
-        Attention.Forward(context, q.Span, k.Span, v.Span, new TestTensor(1, 0, 2, 4).Span);
+        new AttentionProblem(1, 0, 3, 2, 2, 4, 4).RunAndCompare(context);
+        new AttentionProblem(1, 3, 0, 2, 2, 4, 4).RunAndCompare(context);
+        new AttentionProblem(0, 3, 3, 2, 2, 4, 4).RunAndCompare(context);
+        // Arrays without elements keep their extents.
+        Attention.Forward(
+            context, new float[1, 0, 2, 4], new float[1, 3, 2, 4], new float[1, 3, 2, 4], new float[1, 0, 2, 4]);
+        float[,,,] output = { { { { 5, 5 } } } };
+        Attention.Forward(context, new float[1, 1, 1, 3], new float[1, 0, 1, 3], new float[1, 0, 1, 2], output);
+        CollectionAssert.AreEqual((float[])[0, 0], output.Cast<float>().ToArray());
+    }
+
+    [TestMethod, BackendData]
+    public void MergedPartsAreTheWhole(string backend)
+    {
+        using FusedContext context = Backends.Create(backend);
+        (int First, int End)[] ranges = [(0, 7), (7, 7), (7, 20)];
+        AttentionProblem whole = new(2, 3, 20, 4, 2, 8, 5);
+        TestArray outputs = new(ranges.Length, 2, 3, 4, 5), logSumExps = new(ranges.Length, 2, 4, 3);
+        foreach ((int part, (int first, int end)) in ranges.Index())
+            Attention.Forward(
+                context,
+                new AttentionTensors
+                {
+                    Q = whole.Q.Span, K = whole.K.Tokens(first, end), V = whole.V.Tokens(first, end),
+                    Output = new TensorSpan<float>(outputs.Elements.AsSpan(part * 120, 120), [2, 3, 4, 5]),
+                    LogSumExp = new(logSumExps.Elements.AsSpan(part * 24, 24), [2, 4, 3]),
+                });
+        Attention.Merge(context, outputs.Span, logSumExps.Span, whole.Output.Span, new(whole.LogSumExp));
+
+        // The same sums from the parts' results, which are exact here, in place of the scores.
+        for (int b = 0; b < 2; b++)
+            for (int h = 0; h < 4; h++)
+                for (int query = 0; query < 3; query++)
+                {
+                    int[] parts = [0, 2];
+                    Bounded[] scores = [.. parts.Select(
+                        part => (Bounded)logSumExps.Elements[logSumExps.IndexOf(part, b, h, query)])];
+                    Bounded largest = scores.MaxBy(score => score.Value);
+                    Bounded total = largest + Bounded.Log(
+                        Bounded.Sum([.. scores.Select(score => Bounded.Exp(score - largest))]));
+                    total.AssertNear(whole.LogSumExp[b, h, query], "logSumExp");
+                    for (int d = 0; d < 5; d++)
+                        Bounded.Sum([.. parts.Select((part, i) =>
+                            Bounded.Exp(scores[i] - total) * outputs.Elements[outputs.IndexOf(part, b, query, h, d)])])
+                            .AssertNear(whole.Output[b, query, h, d], "output");
+                }
+
+        TestTensor alone = new(2, 3, 4, 5);
+        Attention.Merge(context, outputs.Span, logSumExps.Span, alone.Span);
+        CollectionAssert.AreEqual(whole.Output.Bits(), alone.Bits());
+
+        // And these are attention to all keys: the error of the parts, and that of the merge.
+        AttentionOracle oracle = new(whole);
+        foreach ((int b, int s, int h, int d) in alone.Indices())
+            Near.AssertNear(
+                oracle.Output[b, s, h, d].Value, alone[b, s, h, d], 2 * oracle.Output[b, s, h, d].Error, "merged output");
     }
 
     [TestMethod, BackendData]
     public void ThreadsDoNotChangeTheBits(string backend) =>
         SameBits.AcrossThreads(backend, context =>
         {
-            TestTensor q = TestTensor.Random(2, 77, 3, 24, 1), k = TestTensor.Random(2, 77, 3, 24, 2);
-            TestTensor v = TestTensor.Random(2, 77, 3, 24, 3), dOutput = TestTensor.Random(2, 77, 3, 24, 4);
-            Result result = Run(context, q, k, v, dOutput, AttentionOptions.Causal, TensorLayout.Contiguous);
-            return [.. result.Output.Bits(), .. result.DQ.Bits(), .. result.DK.Bits(), .. result.DV.Bits()];
+            AttentionProblem problem = new(2, 77, 77, 3, 1, 24, 24) { Options = AttentionOptions.Causal };
+            problem.Forward(context);
+            problem.Backward(context);
+            return [.. problem.Output.Bits(), .. problem.DQ.Bits(), .. problem.DK.Bits(), .. problem.DV.Bits()];
         });
+
+    [TestMethod, BackendData]
+    public void WorkspaceSizesAreWhatCallsTake(string backend)
+    {
+        AttentionProblem problem = new(1, 65, 65, 2, 2, 16, 16);
+        using FusedContext context = Backends.Create(backend);
+        AttentionTensors tensors = new()
+        {
+            Q = problem.Q.Span, K = problem.K.Span, V = problem.V.Span, Output = problem.Output.Span,
+            LogSumExp = new(problem.LogSumExp),
+        };
+        long forward = Attention.WorkspaceSize(context, tensors).Forward;
+        Attention.Forward(context, tensors);
+        AssertTook(forward, context);
+
+        tensors.DOutput = problem.DOutput.Span;
+        tensors.DQ = problem.DQ.Span;
+        tensors.DK = problem.DK.Span;
+        tensors.DV = problem.DV.Span;
+        long backward = Attention.WorkspaceSize(context, tensors).Backward;
+        context.ReleaseWorkspace();
+        Attention.Backward(context, tensors);
+        AssertTook(backward, context);
+    }
+
+    private static void AssertTook(long bytes, FusedContext context)
+    {
+        Assert.IsGreaterThan(0, bytes);
+        Assert.IsLessThanOrEqualTo(bytes, context.WorkspaceBytes, "the workspace is within what was said");
+    }
 
     [TestMethod, BackendData]
     public void MismatchIsNamed(string backend)
@@ -100,71 +196,5 @@ public sealed class AttentionTests
         error = Assert.ThrowsExactly<ArgumentException>(
             () => Attention.Forward(context, q.Span, q.Span, q.Span, output.Span, default, new float[5]));
         Messages.AssertNames(error, "logSumExp", "5", "6");
-    }
-
-    private sealed record Result(TestTensor Output, float[] LogSumExp, TestTensor DQ, TestTensor DK, TestTensor DV);
-
-    private static Result Run(
-        FusedContext context, TestTensor q, TestTensor k, TestTensor v, TestTensor dOutput, AttentionOptions options,
-        TensorLayout layout)
-    {
-        TestTensor Like(TestTensor tensor, int dim) => new(tensor.Batch, tensor.Sequence, tensor.Heads, dim, layout);
-        Result result = new(
-            Like(q, v.Dim), new float[q.Batch * q.Heads * q.Sequence], Like(q, q.Dim), Like(k, k.Dim), Like(v, v.Dim));
-        Attention.Forward(context, q.Span, k.Span, v.Span, result.Output.Span, options, result.LogSumExp);
-        Attention.Backward(
-            context, q.Span, k.Span, v.Span, result.Output.Span, result.LogSumExp, dOutput.Span, result.DQ.Span,
-            result.DK.Span, result.DV.Span, options);
-        return result;
-    }
-
-    private static void RunAndCompare(
-        FusedContext context, int batch, int queries, int keys, int heads, int dim, int valueDim, AttentionOptions options,
-        TensorLayout layout = TensorLayout.Contiguous)
-    {
-        string what = $"B {batch}, Sq {queries}, Sk {keys}, H {heads}, D {dim}, Dv {valueDim}, {options}, {layout}";
-        TestTensor q = TestTensor.Random(batch, queries, heads, dim, 1, layout, scale: 2);
-        TestTensor k = TestTensor.Random(batch, keys, heads, dim, 2, layout, scale: 2);
-        TestTensor v = TestTensor.Random(batch, keys, heads, valueDim, 3, layout);
-        TestTensor dOutput = TestTensor.Random(batch, queries, heads, valueDim, 4, layout);
-        Result result = Run(context, q, k, v, dOutput, options, layout);
-
-        foreach (TestTensor written in (TestTensor[])[result.Output, result.DQ, result.DK, result.DV])
-            written.AssertGapsUntouched(what);
-        for (int b = 0; b < batch; b++)
-            for (int h = 0; h < heads; h++)
-            {
-                AttentionOracle oracle = new(q, k, v, options, b, h);
-                for (int query = 0; query < queries; query++)
-                    AssertOutput(oracle, result, b, query, h, what);
-                (Value[,] dQ, Value[,] dK, Value[,] dV) = oracle.Gradients(dOutput);
-                AssertGradient(dQ, result.DQ, b, h, oracle.GradientError(), $"dQ of {what}");
-                AssertGradient(dK, result.DK, b, h, oracle.GradientError(), $"dK of {what}");
-                AssertGradient(dV, result.DV, b, h, oracle.GradientError(), $"dV of {what}");
-            }
-    }
-
-    private static void AssertOutput(AttentionOracle oracle, Result result, int b, int query, int h, string what)
-    {
-        TestTensor output = result.Output;
-        for (int d = 0; d < output.Dim; d++)
-        {
-            (double expected, double bound) = oracle.Output(query, d);
-            Near.AssertNear(expected, output[b, query, h, d], bound, $"output[{b}, {query}, {h}, {d}] of {what}");
-        }
-        float logSumExp = result.LogSumExp[(b * output.Heads + h) * output.Sequence + query];
-        if (double.IsInfinity(oracle.LogSumExp[query]))
-            Assert.AreEqual(float.NegativeInfinity, logSumExp);
-        else
-            Near.AssertNear(
-                oracle.LogSumExp[query], logSumExp, oracle.LogSumExpBound[query], $"logSumExp[{b}, {h}, {query}] of {what}");
-    }
-
-    private static void AssertGradient(Value[,] expected, TestTensor actual, int b, int h, double error, string what)
-    {
-        for (int s = 0; s < actual.Sequence; s++)
-            for (int d = 0; d < actual.Dim; d++)
-                Near.AssertNear(
-                    expected[s, d].Sum, actual[b, s, h, d], error * expected[s, d].Magnitude, $"[{b}, {s}, {h}, {d}] {what}");
     }
 }

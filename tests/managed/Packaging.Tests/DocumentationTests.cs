@@ -10,6 +10,7 @@ public sealed partial class DocumentationTests
 
     [TestMethod]
     [DataRow("README.md")]
+    [DataRow("docs/attention.md")]
     [DataRow("docs/cut-cross-entropy.md")]
     public void ExamplesOfAPage_CompileAgainstThePackageAndPrintWhatThePageShows(string page)
     {

@@ -92,20 +92,28 @@ public sealed unsafe class FusedKernelsInteropTests
     }
 
     [TestMethod]
-    public void AttentionWorkspaceSizeIsWhatCallsTake()
+    public void AttentionOnRawTensorsIsAttention()
     {
         using FusedContext context = FusedContext.Cpu(threads: 2);
-        TestTensor q = TestTensor.Random(1, 65, 2, 16, 1), output = new(1, 65, 2, 16);
-        long* shape = stackalloc long[] { 1, 65, 2, 16 };
-        (long Forward, long Backward) bytes;
-        fixed (float* data = q.Span)
+        AttentionProblem problem = new(1, 65, 65, 2, 2, 16, 16);
+        float[] output = new float[65 * 32], logSumExp = new float[130], dQ = new float[65 * 32];
+        problem.Forward(context);
+        problem.Backward(context);
+        fixed (float* qData = problem.Q.Span, kData = problem.K.Span, vData = problem.V.Span, dOutputData = problem.DOutput.Span)
+        fixed (float* outputData = output, logSumExpData = logSumExp, dQData = dQ)
         {
-            DLTensor tensor = Describe(data, 4, shape);
-            bytes = FusedKernelsInterop.AttentionWorkspaceSize(context, &tensor, &tensor, &tensor);
+            long* shape = stackalloc long[] { 1, 65, 2, 16 }, rows = stackalloc long[] { 1, 2, 65 };
+            DLTensor q = Describe(qData, 4, shape), k = Describe(kData, 4, shape), v = Describe(vData, 4, shape);
+            DLTensor o = Describe(outputData, 4, shape), l = Describe(logSumExpData, 3, rows);
+            DLTensor dO = Describe(dOutputData, 4, shape), d = Describe(dQData, 4, shape);
+            AttentionTensorPointers tensors = new() { Q = &q, K = &k, V = &v, Output = &o, LogSumExp = &l };
+            FusedKernelsInterop.AttentionForward(context, tensors);
+            tensors.DOutput = &dO;
+            tensors.DQ = &d;
+            FusedKernelsInterop.AttentionBackward(context, tensors);
         }
-        Attention.Forward(context, q.Span, q.Span, q.Span, output.Span);
-        Assert.IsTrue(bytes.Forward > 0 && bytes.Backward > 0);
-        Assert.IsLessThanOrEqualTo(bytes.Forward, context.WorkspaceBytes);
+        Assert.IsTrue(problem.Output.Bits().SequenceEqual(output.Select(BitConverter.SingleToInt32Bits)));
+        Assert.IsTrue(problem.DQ.Bits().SequenceEqual(dQ.Select(BitConverter.SingleToInt32Bits)));
     }
 
     [TestMethod]

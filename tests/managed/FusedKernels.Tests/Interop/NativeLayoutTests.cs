@@ -37,7 +37,19 @@ public sealed unsafe class NativeLayoutTests
     [DataRow(typeof(DistillationTensorPointers), "fk_distillation_tensors",
         "struct_size reserved student_embeddings student_classifier teacher_embeddings teacher_classifier row_weights loss " +
         "student_log_sum_exp teacher_log_sum_exp grad_loss d_student_embeddings d_student_classifier")]
-    [DataRow(typeof(NativeAttentionOptions), "fk_attention_options", "struct_size causal scale")]
+    [DataRow(typeof(NativeAttentionOptions), "fk_attention_options",
+        "struct_size causal scale softcap alignment length_scale_base window_left window_right mask_block_rows " +
+        "mask_block_columns relative_bidirectional dropout relative_max_distance dropout_seed rotary_dims " +
+        "rotary_interleaved rotary_base reserved rotary_query_offset rotary_key_offset")]
+    [DataRow(typeof(AttentionTensorPointers), "fk_attention_tensors",
+        "struct_size reserved q k v query_lengths key_lengths prefix_lengths query_starts key_starts query_segments " +
+        "key_segments mask block_mask bias key_bias alibi_slopes relative_bias axial_bias_x axial_bias_y sinks " +
+        "toeplitz_factor output log_sum_exp max_score entropy key_weights d_output d_log_sum_exp d_q d_k d_v d_bias " +
+        "d_key_bias d_alibi_slopes d_relative_bias d_axial_bias_x d_axial_bias_y d_sinks d_toeplitz_factor")]
+    [DataRow(typeof(KvCachePointers), "fk_kv_cache",
+        "struct_size reserved k_f32 v_f32 k_bf16 v_bf16 k_int8 v_int8 k_int8_scales v_int8_scales page_table lengths")]
+    [DataRow(typeof(KvCacheTensorPointers), "fk_kv_cache_tensors",
+        "struct_size reserved q new_k new_v alibi_slopes sinks output log_sum_exp")]
     [DataRow(typeof(NativeRmsNormOptions), "fk_rms_norm_options", "struct_size epsilon")]
     [DataRow(typeof(NativeRotaryEmbeddingOptions), "fk_rotary_embedding_options",
         "struct_size interleaved inverse rotary_dims position_offset base")]
@@ -109,6 +121,15 @@ public sealed unsafe class NativeLayoutTests
         DistillationTensorPointers distillation;
         NativeMethods.fk_distillation_tensors_init(&distillation);
         AssertOnlySizeIsSet(distillation, distillation.StructSize);
+        AttentionTensorPointers attention;
+        NativeMethods.fk_attention_tensors_init(&attention);
+        AssertOnlySizeIsSet(attention, attention.StructSize);
+        KvCachePointers cache;
+        NativeMethods.fk_kv_cache_init(&cache);
+        AssertOnlySizeIsSet(cache, cache.StructSize);
+        KvCacheTensorPointers cacheTensors;
+        NativeMethods.fk_kv_cache_tensors_init(&cacheTensors);
+        AssertOnlySizeIsSet(cacheTensors, cacheTensors.StructSize);
     }
 
     private static void AssertOnlySizeIsSet<T>(T tensors, uint structSize) where T : unmanaged

@@ -29,6 +29,9 @@ public sealed unsafe class NativeMethodsTests
         ["fk_distillation_options*"] = nameof(NativeDistillationOptions) + "*",
         ["fk_distillation_tensors*"] = nameof(DistillationTensorPointers) + "*",
         ["fk_attention_options*"] = nameof(NativeAttentionOptions) + "*",
+        ["fk_attention_tensors*"] = nameof(AttentionTensorPointers) + "*",
+        ["fk_kv_cache*"] = nameof(KvCachePointers) + "*",
+        ["fk_kv_cache_tensors*"] = nameof(KvCacheTensorPointers) + "*",
         ["fk_rms_norm_options*"] = nameof(NativeRmsNormOptions) + "*",
         ["fk_rotary_embedding_options*"] = nameof(NativeRotaryEmbeddingOptions) + "*",
         ["fk_adamw_options*"] = nameof(NativeAdamWOptions) + "*",
@@ -65,6 +68,7 @@ public sealed unsafe class NativeMethodsTests
         AssertSameMembers<LossSchedule>("fk_schedule", "FK_SCHEDULE_");
         AssertSameMembers<LossShapeKind>("fk_loss_shape", "FK_LOSS_SHAPE_");
         Assert.AreEqual(CutCrossEntropyOptions.DefaultFilterEpsilon, Header.DefaultFilterEpsilon());
+        AssertSameMembers<AttentionAlignment>("fk_alignment", "FK_ALIGNMENT_");
         AssertSameMembers<DLDeviceType>("DLDeviceType", "kDL");
         AssertSameMembers<DLDataTypeCode>("DLDataTypeCode", "kDL");
     }

@@ -58,14 +58,9 @@ internal readonly record struct Bounded(double Value, double Error = 0)
     /// <summary>A sum in any order; 8 additions more than terms join blocks, or rescale a streaming soft-max.</summary>
     public static Bounded Sum(ReadOnlySpan<Bounded> terms)
     {
-        double value = 0, carried = 0, magnitude = 0;
-        foreach (Bounded term in terms)
-        {
-            value += term.Value;
-            carried += term.Error;
-            magnitude += Math.Abs(term.Value) + term.Error;
-        }
-        return new(value, carried + Near.Gamma(terms.Length + 8) * magnitude);
+        BoundedSum sum = new();
+        foreach (Bounded term in terms) sum.Add(term);
+        return sum.Total;
     }
 
     /// <summary>A sum of n products of an exact and a bounded factor, without storing them.</summary>

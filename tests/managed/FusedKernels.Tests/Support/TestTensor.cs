@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Numerics.Tensors;
 
 namespace FusedKernels.Tests.Support;
@@ -47,6 +48,18 @@ internal sealed class TestTensor
         ? new(_storage, 0, _lengths, [])
         : new(_storage, 0, _lengths, [.. _strides.Select((stride, axis) => _lengths[axis] == 1 ? 0 : stride)]);
 
+    /// <summary>Positions from a first one to before a last one.</summary>
+    public TensorSpan<float> Tokens(int first, int last) =>
+        first == last ? new TestTensor(Batch, 0, Heads, Dim).Span : Span.Slice([NRange.All, first..last, NRange.All, NRange.All]);
+
+    /// <summary>A copy of one batch item.</summary>
+    public TestTensor OfItem(int item)
+    {
+        TestTensor copy = new(1, Sequence, Heads, Dim);
+        foreach ((int b, int s, int h, int d) in copy.Indices()) copy[b, s, h, d] = this[item, s, h, d];
+        return copy;
+    }
+
     public ref float this[int b, int s, int h, int d] =>
         ref _storage[(int)(b * _strides[0] + s * _strides[1] + h * _strides[2] + d)];
 
@@ -59,6 +72,13 @@ internal sealed class TestTensor
         foreach ((int b, int s, int h, int d) in tensor.Indices())
             tensor[b, s, h, d] = scale * (2 * random.NextSingle() - 1);
         return tensor;
+    }
+
+    /// <summary>Replaces each element by what a type stores of it.</summary>
+    public TestTensor RoundTo(ElementType type)
+    {
+        new StoredHeads(this, type).CopyBack();
+        return this;
     }
 
     public IEnumerable<(int B, int S, int H, int D)> Indices() =>
