@@ -19,7 +19,9 @@ internal static class CommandLine
         Option<int?> layers = Number<int>("--layers", "Transformer blocks", Defaults.Layers);
         Option<int?> dim = Number<int>("--dim", "Width of the model", Defaults.Dim);
         Option<int?> heads = Number<int>("--heads", "Attention heads", Defaults.Heads);
+        Option<int?> kvHeads = new("--kv-heads") { HelpName = "NUMBER", Description = "Heads of keys and values, which groups of attention heads share [--heads]" };
         Option<int?> context = Number<int>("--context", "Tokens that the model sees at once", Defaults.Context);
+        Option<int?> window = new("--window") { HelpName = "NUMBER", Description = "Tokens that a token attends to, itself included [all before it]" };
         Option<int?> batch = Number<int>("--batch", "Sequences per step", Defaults.Batch);
         Option<int?> steps = Number<int>("--steps", "Training steps", Defaults.Steps);
         Option<double?> minutes = new("--minutes") { HelpName = "NUMBER", Description = "Choose --steps so that the whole run takes about this long" };
@@ -37,8 +39,8 @@ internal static class CommandLine
 
         RootCommand root = new("Trains a small language model on the fused kernels and prints text that it generates.")
         {
-            text, vocabulary, layers, dim, heads, context, batch, steps, minutes, learningRate, seed, loss, threads, output, checkpoint,
-            resume, noCompare, prompt,
+            text, vocabulary, layers, dim, heads, kvHeads, context, window, batch, steps, minutes, learningRate, seed, loss, threads,
+            output, checkpoint, resume, noCompare, prompt,
         };
         root.Validators.Add(result =>
         {
@@ -59,7 +61,9 @@ internal static class CommandLine
             Layers = result.GetValue(layers),
             Dim = result.GetValue(dim),
             Heads = result.GetValue(heads),
+            KvHeads = result.GetValue(kvHeads),
             Context = result.GetValue(context),
+            Window = result.GetValue(window),
             Batch = result.GetValue(batch),
             Steps = result.GetValue(steps),
             Minutes = result.GetValue(minutes),
