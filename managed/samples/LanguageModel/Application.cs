@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using FusedKernels;
 using LanguageModel.Generation;
+using LanguageModel.Model;
 using LanguageModel.NGrams;
 using LanguageModel.Report;
 using LanguageModel.Data;
@@ -65,7 +66,11 @@ internal sealed class Application(CommandLineOptions options)
         losses.Add(("transformer", trainer.Evaluate(evaluation)));
         FinalReport.WritePerplexities(losses, evaluation.TokenCount);
         FinalReport.WriteMemory(settings, vocabularySize);
-        WriteSample(new Generator(context, trainer.Model, text.Vocabulary, settings.Context, settings.Seed));
+        TransformerCache cache = trainer.Model.NewCache(settings.Context, KvPrecision.Float);
+        WriteSample(new Generator(
+            new NextTokenScorer(context, trainer.Model, settings.Context, cache),
+            new TokenSampler(vocabularySize, TokenSampler.DefaultTemperature, settings.Seed),
+            text.Vocabulary));
         if (!options.NoCompare)
         {
             (LossMeasurement cut, LossMeasurement materialised) = LossComparison.Run(settings, text, options.Threads);

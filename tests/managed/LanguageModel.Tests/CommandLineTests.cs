@@ -12,7 +12,7 @@ public sealed class CommandLineTests
         {
             options = parsed;
             return 0;
-        }).Parse(arguments);
+        }, _ => 0).Parse(arguments);
         error = string.Join(' ', result.Errors.Select(e => e.Message));
         if (result.Errors.Count == 0)
         {

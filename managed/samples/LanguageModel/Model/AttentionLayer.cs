@@ -38,17 +38,25 @@ internal sealed class AttentionLayer
         _logSumExp = new float[maxRows * shape.Heads];
     }
 
-    public void Forward(FusedContext context, BatchShape batch, ReadOnlySpan2D<float> x, Span2D<float> y)
+    /// <param name="context">Runs the operators.</param>
+    /// <param name="batch">Of the rows.</param>
+    /// <param name="x">Input, [rows, dim].</param>
+    /// <param name="y">Output, [rows, dim].</param>
+    /// <param name="cache">The sequence's earlier keys and values, which the new ones join; null: the batch is all there is.</param>
+    public void Forward(FusedContext context, BatchShape batch, ReadOnlySpan2D<float> x, Span2D<float> y, KvCache? cache)
     {
         _project.Forward(context, x, _qkv.Top(batch.Rows));
-        Attention.Forward(
-            context,
-            Queries(_qkv, batch),
-            Keys(_qkv, batch),
-            Values(_qkv, batch),
-            Queries(_attended, batch),
-            _options,
-            LogSumExp(batch));
+        TensorSpan<float> q = Queries(_qkv, batch), k = Keys(_qkv, batch), v = Values(_qkv, batch);
+        TensorSpan<float> attended = Queries(_attended, batch);
+        if (cache is null)
+        {
+            Attention.Forward(context, q, k, v, attended, _options, LogSumExp(batch));
+        }
+        else
+        {
+            cache.Attend(context, q, k, v, attended, _options);
+        }
+
         _output.Forward(context, _attended.Top(batch.Rows), y);
     }
 
