@@ -18,9 +18,9 @@ public class AttentionBenchmarks : OperationBenchmarks
     [Params(64, 128)]
     public int HeadDimensions { get; set; }
 
-    /// <summary>Whether a causal mask hides the later half of the scores.</summary>
-    [Params(false, true)]
-    public bool Causal { get; set; }
+    /// <summary>Which keys a query sees.</summary>
+    [ParamsAllValues]
+    public AttentionMask Mask { get; set; }
 
     /// <summary>The output.</summary>
     [Benchmark(Baseline = true)]
@@ -33,7 +33,8 @@ public class AttentionBenchmarks : OperationBenchmarks
     /// <inheritdoc/>
     protected override void Prepare()
     {
-        _forward = AttentionOperation.PrepareForward(Context, 1, Heads, Positions, HeadDimensions, Causal);
-        _backward = AttentionOperation.PrepareBackward(Context, 1, Heads, Positions, HeadDimensions, Causal);
+        AttentionShape shape = new(1, Heads, Positions, HeadDimensions, Mask);
+        _forward = AttentionOperation.PrepareForward(Context, shape);
+        _backward = AttentionOperation.PrepareBackward(Context, shape);
     }
 }

@@ -20,8 +20,8 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
     /// <summary>The operation and arguments that <c>peer.py</c> prepares for the same work, if a peer has it.</summary>
     public string? PeerRequest { get; init; }
 
-    /// <summary>The same work on f32 inputs, if the speed relative to it is reported: it takes turns like a peer.</summary>
-    public OperatorWorkload? Float32 { get; init; }
+    /// <summary>What takes turns with this workload, for figures relative to it.</summary>
+    public IReadOnlyList<Reference> References { get; init; } = [];
 
     /// <summary>What else the report tells about the operator's results, by runs of its own before the timings.</summary>
     public Func<FusedContext, IEnumerable<(string Unit, double Value)>>? Accuracy { get; init; }
@@ -36,12 +36,13 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
         (string Unit, double Value)[] accuracy = [.. Accuracy?.Invoke(session.Context) ?? []];
         GC.Collect(); // its arguments make room for the ones below
         Contestant library = new("FusedKernels", PrepareTimer(session.Context));
-        Contestant[] float32 = Float32 is null ? [] : [new Contestant(Float32.Name, Float32.PrepareTimer(session.Context))];
+        Contestant[] references = [.. References.Select(
+            reference => new Contestant(reference.Workload.Name, reference.Workload.PrepareTimer(session.Context)))];
         IReadOnlyList<(PeerProcess Process, Contestant Turns)> peers = PreparePeers(session);
         session.Step();
 
         IMachineLoop loop = LimitedByMemory ? session.ReadBandwidth : session.FmaPeak;
-        TakeTurns(session, Work, loop, [library, .. float32, .. peers.Select(peer => peer.Turns)]);
+        TakeTurns(session, Work, loop, [library, .. references, .. peers.Select(peer => peer.Turns)]);
         if (ReportsMemory)
         {
             library.Megabytes = PeakMemory.MegabytesBeyondArguments(Name, session.Threads);
@@ -56,8 +57,7 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
         return
         [
             .. Figures(library, [.. peers.Select(peer => peer.Turns).OrderBy(peer => peer.MedianSeconds)], loop),
-            .. float32.Select(other => Report(
-                Units.TimesFloat32, library.SpeedOver(other), detail: Describe(other, loop))),
+            .. References.Zip(references, (reference, turns) => FigureBeside(reference, library, turns, loop)),
             .. accuracy.Select(figure => Report(figure.Unit, figure.Value)),
         ];
     }
@@ -86,10 +86,10 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
     // One entry per unit and peer, the fastest peer first.
     private IEnumerable<Measurement> Figures(Contestant library, IReadOnlyList<Contestant> peers, IMachineLoop loop)
     {
-        string detail = Describe(library, loop);
+        string detail = Describe(library, Work, loop);
         IEnumerable<Measurement> figures = PerPeer(loop.Unit, peers, of => of.ShareOfLimit(Work), library, detail);
         figures = figures.Concat(peers.Select(peer => Report(
-            Units.TimesPeer, library.SpeedOver(peer), peer.Name, 1, Describe(peer, loop))));
+            Units.TimesPeer, library.SpeedOver(peer), peer.Name, 1, Describe(peer, Work, loop))));
         return ReportsMemory
             ? figures.Concat(PerPeer(Units.Megabytes, peers, of => of.Megabytes!.Value, library, ""))
             : figures;
@@ -101,8 +101,17 @@ internal sealed class ThroughputWorkload(string name, double work, Func<FusedCon
             ? [Report(unit, figure(library), detail: detail)]
             : peers.Select(peer => Report(unit, figure(library), peer.Name, figure(peer), detail));
 
-    private string Describe(Contestant contestant, IMachineLoop loop) => string.Create(
+    private Measurement FigureBeside(Reference reference, Contestant library, Contestant other, IMachineLoop loop)
+    {
+        double otherWork = reference.Workload.Work;
+        double figure = Units.MoreIsBetter(reference.Unit)
+            ? library.SpeedOver(other) * Work / otherWork
+            : other.SpeedOver(library) * otherWork / Work;
+        return Report(reference.Unit, figure, detail: Describe(other, otherWork, loop));
+    }
+
+    private string Describe(Contestant contestant, double work, IMachineLoop loop) => string.Create(
         CultureInfo.InvariantCulture,
-        $"{contestant.Name}: {contestant.MedianSeconds * 1e3:F1} ms, {Work / contestant.MedianSeconds / 1e9:F1} of "
+        $"{contestant.Name}: {contestant.MedianSeconds * 1e3:F1} ms, {work / contestant.MedianSeconds / 1e9:F1} of "
         + $"{contestant.MedianLimit / 1e9:F1} {(LimitedByMemory ? "GB/s" : "Gflop/s")} {loop.Name}");
 }

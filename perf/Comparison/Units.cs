@@ -15,6 +15,12 @@ internal static class Units
     /// <summary>The library's speed over its own on f32 inputs; more is better.</summary>
     public const string TimesFloat32 = "x_f32";
 
+    /// <summary>The time per flop over the time per flop of S = 2048 positions; less is better.</summary>
+    public const string TimePerFlopOfS2048 = "x_S2048";
+
+    /// <summary>The time per flop that counts over the time per flop without a mask; less is better.</summary>
+    public const string TimePerFlopOfFull = "x_full";
+
     /// <summary>The time per row over the time per row of N = 1024 rows; less is better.</summary>
     public const string TimePerRow = "x_N1024";
 

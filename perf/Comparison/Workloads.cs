@@ -25,8 +25,11 @@ internal static class Workloads
         },
         CutCrossEntropyOperation.Growth(
             [256, 1024, 8192], 32000, 768, new Demand(Units.TimeSpread, 1.1), new Demand(Units.WorkspaceMegabytes, 64)),
-        AttentionOperation.Forward(1, 8, 2048, 128, causal: false),
-        AttentionOperation.Backward(1, 8, 2048, 128, causal: false),
+        .. AttentionOf(new(1, 8, 2048, 128), forwardOfPeak: 0.65, forwardTimesPeer: 1.3),
+        .. AttentionOf(new(1, 12, 2048, 64), forwardOfPeak: 0.55, forwardTimesPeer: 1.5),
+        .. AttentionOf(new(1, 12, 2048, 64, AttentionMask.Causal), forwardOfPeak: 0.55, forwardTimesPeer: 1.5),
+        .. LongAttention(),
+        DecodeOperation.Step(1, 32, 8, 16384, 128, new Demand(Units.OfBandwidth, 0.85)),
         RmsNormOperation.Forward(32768, 2048),
         new CallOverheadWorkload("call_overhead empty", 0)
         {
@@ -65,6 +68,26 @@ internal static class Workloads
             CutCrossEntropyOperation.LossAndGradient(
                 n, v, d, new Demand(Units.OfPeak, 0.80), new Demand(Units.TimesPeer, 1.2), memory),
             CutCrossEntropyOperation.LossAndGradientFiltered(n, v, d, new Demand(Units.TimesPeer, 2), memory),
+        ];
+    }
+
+    private static Workload[] AttentionOf(AttentionShape shape, double forwardOfPeak, double forwardTimesPeer) =>
+    [
+        AttentionOperation.Forward(
+            shape, new Demand(Units.OfPeak, forwardOfPeak), new Demand(Units.TimesPeer, forwardTimesPeer)),
+        AttentionOperation.Backward(shape, new Demand(Units.OfPeak, 0.58), new Demand(Units.TimesPeer, 1.2)),
+    ];
+
+    private static Workload[] LongAttention()
+    {
+        AttentionShape full = new(1, 1, 16384, 128), window = full with { Mask = AttentionMask.Window };
+        Reference shorter = new(AttentionOperation.Forward(new(1, 8, 2048, 128)), Units.TimePerFlopOfS2048);
+        Reference unmasked = new(AttentionOperation.Forward(full), Units.TimePerFlopOfFull);
+        return
+        [
+            AttentionOperation.ForwardBeside(
+                [shorter], full, new Demand(Units.TimePerFlopOfS2048, 1.1), new Demand(Units.Megabytes, 8)),
+            AttentionOperation.ForwardBeside([unmasked], window, new Demand(Units.TimePerFlopOfFull, 1.3)),
         ];
     }
 

@@ -4,82 +4,78 @@ using FusedKernels.Perf.Comparison;
 namespace FusedKernels.Perf.Operations;
 
 /// <summary>
-/// Self-attention of B sequences of S positions, H heads of D dimensions. Forward is two products, 4BHSSD flop; backward is
-/// counted as the five products that it needs, 2.5 times forward; a causal mask halves both.
+/// Self-attention. Forward counts <see cref="AttentionShape.ForwardFlops"/>; backward is counted as the five products that
+/// it needs, 2.5 times forward.
 /// </summary>
 internal static class AttentionOperation
 {
+    private const double BackwardPerForward = 2.5;
+
     /// <summary>Forward as a workload of the comparison.</summary>
-    public static ThroughputWorkload Forward(int b, int h, int s, int d, bool causal, params Demand[] demands) =>
-        Workload("forward", 1, b, h, s, d, causal, PrepareForward, demands, reportsMemory: true);
+    public static ThroughputWorkload Forward(AttentionShape shape, params Demand[] demands) =>
+        ForwardBeside([], shape, demands);
+
+    /// <summary>Forward, with figures relative to other workloads.</summary>
+    public static ThroughputWorkload ForwardBeside(Reference[] references, AttentionShape shape, params Demand[] demands) =>
+        new(Name(shape, "forward"), shape.ForwardFlops, context => PrepareForward(context, shape))
+        {
+            ReportsMemory = true,
+            PeerRequest = PeerRequest(shape, "forward"),
+            References = references,
+            Demands = demands,
+        };
 
     /// <summary>Backward, after a forward that is not counted, as a workload of the comparison.</summary>
-    public static ThroughputWorkload Backward(int b, int h, int s, int d, bool causal, params Demand[] demands) =>
-        // No memory figure: preparing runs forward, whose workspace would hide backward's.
-        Workload("backward", 2.5, b, h, s, d, causal, PrepareBackward, demands, reportsMemory: false);
+    // No memory figure: preparing runs forward, whose workspace would hide backward's.
+    public static ThroughputWorkload Backward(AttentionShape shape, params Demand[] demands) =>
+        new(Name(shape, "backward"), BackwardPerForward * shape.ForwardFlops, context => PrepareBackward(context, shape))
+        {
+            PeerRequest = PeerRequest(shape, "backward"),
+            Demands = demands,
+        };
 
     /// <summary>Allocates the arguments and returns what runs forward once.</summary>
-    public static Action PrepareForward(FusedContext context, int b, int h, int s, int d, bool causal)
+    public static Action PrepareForward(FusedContext context, AttentionShape shape)
     {
-        int count = b * h * s * d;
-        float[] q = RandomArrays.Uniform(count, 1), k = RandomArrays.Uniform(count, 2), v = RandomArrays.Uniform(count, 3);
-        float[] output = RandomArrays.Output(count);
-        nint[] shape = [b, s, h, d];
-        return () => Attention.Forward(
-            context, Input(q, shape), Input(k, shape), Input(v, shape), Output(output, shape), Options(causal));
+        float[] q = Input(shape, 1), k = Input(shape, 2), v = Input(shape, 3), output = RandomArrays.Output(shape.Elements);
+        nint[] axes = shape.Axes;
+        AttentionOptions options = shape.Options;
+        return () => Attention.Forward(context, Of(q, axes), Of(k, axes), Of(v, axes), Of(output, axes), options);
     }
 
     /// <summary>Allocates the arguments, runs forward, and returns what runs backward once.</summary>
-    public static Action PrepareBackward(FusedContext context, int b, int h, int s, int d, bool causal)
+    public static Action PrepareBackward(FusedContext context, AttentionShape shape)
     {
-        int count = b * h * s * d;
-        float[] q = RandomArrays.Uniform(count, 1), k = RandomArrays.Uniform(count, 2), v = RandomArrays.Uniform(count, 3);
-        float[] dOutput = RandomArrays.Uniform(count, 4), output = RandomArrays.Output(count);
-        float[] logSumExp = RandomArrays.Output(b * h * s);
-        float[] dQ = RandomArrays.Output(count), dK = RandomArrays.Output(count), dV = RandomArrays.Output(count);
-        nint[] shape = [b, s, h, d];
-        Attention.Forward(
-            context, Input(q, shape), Input(k, shape), Input(v, shape), Output(output, shape), Options(causal), logSumExp);
+        float[] q = Input(shape, 1), k = Input(shape, 2), v = Input(shape, 3), output = RandomArrays.Output(shape.Elements);
+        float[] dOutput = Input(shape, 4), logSumExp = RandomArrays.Output(shape.B * shape.H * shape.S);
+        float[] dQ = RandomArrays.Output(shape.Elements);
+        float[] dK = RandomArrays.Output(shape.Elements), dV = RandomArrays.Output(shape.Elements);
+        nint[] axes = shape.Axes;
+        AttentionOptions options = shape.Options;
+        Attention.Forward(context, Of(q, axes), Of(k, axes), Of(v, axes), Of(output, axes), options, logSumExp);
         return () => Attention.Backward(
             context,
-            Input(q, shape),
-            Input(k, shape),
-            Input(v, shape),
-            Input(output, shape),
+            Of(q, axes),
+            Of(k, axes),
+            Of(v, axes),
+            Of(output, axes),
             logSumExp,
-            Input(dOutput, shape),
-            Output(dQ, shape),
-            Output(dK, shape),
-            Output(dV, shape),
-            Options(causal));
+            Of(dOutput, axes),
+            Of(dQ, axes),
+            Of(dK, axes),
+            Of(dV, axes),
+            options);
     }
 
-    private static ThroughputWorkload Workload(
-        string direction,
-        double forwards,
-        int b,
-        int h,
-        int s,
-        int d,
-        bool causal,
-        Func<FusedContext, int, int, int, int, bool, Action> prepare,
-        Demand[] demands,
-        bool reportsMemory)
-    {
-        string mask = causal ? "causal" : "full";
-        double forwardFlops = 4.0 * b * h * s * s * d * (causal ? 0.5 : 1);
-        string name = $"attention f32 B{b} H{h} S{s} d{d} {mask} {direction}";
-        return new(name, forwards * forwardFlops, context => prepare(context, b, h, s, d, causal))
-        {
-            ReportsMemory = reportsMemory,
-            PeerRequest = $"attention {b} {h} {s} {d} {mask} {direction}",
-            Demands = demands,
-        };
-    }
+    private static string Name(AttentionShape x, string direction) =>
+        $"attention f32 B{x.B} H{x.H} S{x.S} d{x.D} {x.MaskName} {direction}";
 
-    private static AttentionOptions Options(bool causal) => new() { IsCausal = causal };
+    // PyTorch has no window: a user would pass a mask of S x S elements.
+    private static string? PeerRequest(AttentionShape x, string direction) => x.Mask is AttentionMask.Window
+        ? null
+        : $"attention {x.B} {x.H} {x.S} {x.D} {x.MaskName} {direction}";
 
-    private static ReadOnlyTensorSpan<float> Input(float[] values, nint[] shape) => new(values, shape);
+    private static float[] Input(AttentionShape shape, int seed) => RandomArrays.Uniform(shape.Elements, seed);
 
-    private static TensorSpan<float> Output(float[] values, nint[] shape) => new(values, shape);
+    private static TensorSpan<float> Of(float[] values, nint[] axes) => new(values, axes);
 }

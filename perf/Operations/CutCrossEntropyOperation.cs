@@ -34,7 +34,7 @@ internal static class CutCrossEntropyOperation
         new(Name("bf16", n, v, d, "forward"), Flops(n, v, d), context => PrepareForwardBFloat16(context, n, v, d))
         {
             ReportsMemory = true,
-            Float32 = Forward(n, v, d),
+            References = [new Reference(Forward(n, v, d), Units.TimesFloat32)],
             Demands = demands,
         };
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using FusedKernels;
 using LanguageModel.Generation;
+using LanguageModel.Model;
 using LanguageModel.NGrams;
 using LanguageModel.Report;
 using LanguageModel.Data;
@@ -31,11 +32,7 @@ internal sealed class Application(CommandLineOptions options)
 
         TextData text = TextData.Load(options.Text, settings.Vocabulary);
         WriteTextSummary(text);
-        if (checkpoint is not null && checkpoint.Header.TextFingerprint != text.Fingerprint)
-        {
-            throw new UserException($"The checkpoint '{options.CheckpointPath}' belongs to another text. Nothing was changed.");
-        }
-
+        checkpoint?.RequireText(text);
         IReadOnlyList<Baseline> baselines = Baseline.MeasureAll(text);
 
         // The text's strings and the n-gram tables are garbage now; the model should use their memory, not add to it.
@@ -69,7 +66,11 @@ internal sealed class Application(CommandLineOptions options)
         losses.Add(("transformer", trainer.Evaluate(evaluation)));
         FinalReport.WritePerplexities(losses, evaluation.TokenCount);
         FinalReport.WriteMemory(settings, vocabularySize);
-        WriteSample(new Generator(context, trainer.Model, text.Vocabulary, settings.Context, settings.Seed));
+        TransformerCache cache = trainer.Model.NewCache(settings.Context, KvPrecision.Float);
+        WriteSample(new Generator(
+            new NextTokenScorer(context, trainer.Model, settings.Context, cache),
+            new TokenSampler(vocabularySize, TokenSampler.DefaultTemperature, settings.Seed),
+            text.Vocabulary));
         if (!options.NoCompare)
         {
             (LossMeasurement cut, LossMeasurement materialised) = LossComparison.Run(settings, text, options.Threads);
@@ -132,10 +133,12 @@ internal sealed class Application(CommandLineOptions options)
 
     private static void WriteModelSummary(Trainer trainer, TrainingSettings settings, FusedContext context)
     {
+        string kvHeads = settings.KvHeads is { } count && count != settings.Heads ? $" ({count} of keys and values)" : "";
+        string window = settings.Window is { } tokens ? $", window {tokens}" : "";
         double epochs = (double)settings.Steps * settings.TokensPerStep / trainer.TokensPerEpoch;
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Model: {settings.Layers} layers of {settings.Dim}, {settings.Heads} heads, {Units.Count(trainer.Model.Parameters.Count)} parameters; "
+            $"Model: {settings.Layers} layers of {settings.Dim}, {settings.Heads} heads{kvHeads}{window}, {Units.Count(trainer.Model.Parameters.Count)} parameters; "
             + $"{context.Threads} threads of {FusedContext.InstructionSet}."));
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using LanguageModel.Generation;
 using LanguageModel.Report;
 using LanguageModel.Training;
 
@@ -12,33 +13,36 @@ internal static class CommandLine
     private static readonly TrainingSettings Defaults = new();
 
     /// <param name="run">Runs the main job and returns the exit code.</param>
-    public static RootCommand Create(Func<CommandLineOptions, int> run)
+    /// <param name="generate">Runs the command <c>generate</c> and returns the exit code.</param>
+    public static RootCommand Create(Func<CommandLineOptions, int> run, Func<GenerationOptions, int> generate)
     {
-        Option<string?> text = new("--text") { HelpName = "PATH", Description = "File or folder (.xml documentation, .txt, .md) to learn from [the installed SDK's API reference]" };
+        Option<string?> text = Text();
         Option<int?> vocabulary = Number<int>("--vocab", "Most words in the vocabulary", Defaults.Vocabulary);
         Option<int?> layers = Number<int>("--layers", "Transformer blocks", Defaults.Layers);
         Option<int?> dim = Number<int>("--dim", "Width of the model", Defaults.Dim);
         Option<int?> heads = Number<int>("--heads", "Attention heads", Defaults.Heads);
+        Option<int?> kvHeads = new("--kv-heads") { HelpName = "NUMBER", Description = "Heads of keys and values, which groups of attention heads share [--heads]" };
         Option<int?> context = Number<int>("--context", "Tokens that the model sees at once", Defaults.Context);
+        Option<int?> window = new("--window") { HelpName = "NUMBER", Description = "Tokens that a token attends to, itself included [all before it]" };
         Option<int?> batch = Number<int>("--batch", "Sequences per step", Defaults.Batch);
         Option<int?> steps = Number<int>("--steps", "Training steps", Defaults.Steps);
         Option<double?> minutes = new("--minutes") { HelpName = "NUMBER", Description = "Choose --steps so that the whole run takes about this long" };
         Option<float?> learningRate = Number<float>("--lr", "Peak learning rate", Defaults.LearningRate);
         Option<ulong?> seed = Number<ulong>("--seed", "Seed of initial values, data order and sampling", Defaults.Seed);
-        Option<LossKind?> loss = new("--loss") { HelpName = "cut|materialised", Description = "Cut cross-entropy, or through stored logits [cut]", CustomParser = ParseLoss };
-        Option<int> threads = new("--threads") { HelpName = "NUMBER", Description = "Threads of the native library [all processors]" };
-        Option<string> output = new("--output") { HelpName = "FOLDER", Description = "Where loss.svg and the checkpoint go", DefaultValueFactory = _ => "out" };
-        Option<string?> checkpoint = new("--checkpoint") { HelpName = "FILE", Description = "The checkpoint [checkpoint.bin in the output folder]" };
+        Option<LossKind?> loss = Choice<LossKind>(
+            "--loss", "Cut cross-entropy, or through stored logits", ("cut", LossKind.Cut), ("materialised", LossKind.Materialised));
+        Option<int> threads = Threads();
+        Option<string> output = Output();
+        Option<string?> checkpoint = Checkpoint();
         Option<bool> resume = new("--resume") { Description = "Go on from the checkpoint, with its settings" };
         Option<bool> noCompare = new("--no-compare") { Description = "Leave out the comparison of the two losses" };
         Option<string> prompt = new("--prompt") { HelpName = "TEXT", Description = "How the sample sentences start", DefaultValueFactory = _ => "" };
         Positive(minutes);
-        NotNegative(threads);
 
         RootCommand root = new("Trains a small language model on the fused kernels and prints text that it generates.")
         {
-            text, vocabulary, layers, dim, heads, context, batch, steps, minutes, learningRate, seed, loss, threads, output, checkpoint,
-            resume, noCompare, prompt,
+            text, vocabulary, layers, dim, heads, kvHeads, context, window, batch, steps, minutes, learningRate, seed, loss, threads,
+            output, checkpoint, resume, noCompare, prompt,
         };
         root.Validators.Add(result =>
         {
@@ -59,7 +63,9 @@ internal static class CommandLine
             Layers = result.GetValue(layers),
             Dim = result.GetValue(dim),
             Heads = result.GetValue(heads),
+            KvHeads = result.GetValue(kvHeads),
             Context = result.GetValue(context),
+            Window = result.GetValue(window),
             Batch = result.GetValue(batch),
             Steps = result.GetValue(steps),
             Minutes = result.GetValue(minutes),
@@ -73,8 +79,57 @@ internal static class CommandLine
             NoCompare = result.GetValue(noCompare),
             Prompt = result.GetValue(prompt)!,
         }));
+        root.Add(GenerateCommand.Create(generate));
         root.Add(MeasureLoss());
         return root;
+    }
+
+    public static Option<string?> Text() =>
+        new("--text") { HelpName = "PATH", Description = "File or folder (.xml documentation, .txt, .md) to learn from [the installed SDK's API reference]" };
+
+    public static Option<string> Output() =>
+        new("--output") { HelpName = "FOLDER", Description = "Where loss.svg and the checkpoint go", DefaultValueFactory = _ => "out" };
+
+    public static Option<string?> Checkpoint() =>
+        new("--checkpoint") { HelpName = "FILE", Description = "The checkpoint [checkpoint.bin in the output folder]" };
+
+    public static Option<int> Threads()
+    {
+        Option<int> threads = new("--threads") { HelpName = "NUMBER", Description = "Threads of the native library [all processors]" };
+        threads.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() < 0)
+            {
+                result.AddError($"{threads.Name} must be 0 (all processors) or more.");
+            }
+        });
+        return threads;
+    }
+
+    /// <summary>An option that takes one of a few names, of which the first is the default.</summary>
+    public static Option<T?> Choice<T>(string name, string description, params (string Name, T Value)[] choices)
+        where T : struct
+    {
+        string[] names = [.. choices.Select(choice => choice.Name)];
+        return new(name)
+        {
+            HelpName = string.Join('|', names),
+            Description = $"{description} [{names[0]}]",
+            CustomParser = Parse,
+        };
+
+        T? Parse(ArgumentResult result)
+        {
+            string given = result.Tokens.Single().Value;
+            int index = Array.IndexOf(names, given);
+            if (index >= 0)
+            {
+                return choices[index].Value;
+            }
+
+            result.AddError($"{name} is {string.Join(", ", names[..^1])} or {names[^1]}, not '{given}'.");
+            return null;
+        }
     }
 
     private static Command MeasureLoss()
@@ -97,26 +152,4 @@ internal static class CommandLine
             result.AddError($"{option.Name} must be above 0 and below 100000.");
         }
     });
-
-    private static void NotNegative(Option<int> option) => option.Validators.Add(result =>
-    {
-        if (result.GetValueOrDefault<int>() < 0)
-        {
-            result.AddError($"{option.Name} must be 0 (all processors) or more.");
-        }
-    });
-
-    private static LossKind? ParseLoss(ArgumentResult result)
-    {
-        switch (result.Tokens.Single().Value)
-        {
-            case "cut":
-                return LossKind.Cut;
-            case "materialised":
-                return LossKind.Materialised;
-            case var other:
-                result.AddError($"--loss is cut or materialised, not '{other}'.");
-                return null;
-        }
-    }
 }

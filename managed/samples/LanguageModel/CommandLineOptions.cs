@@ -15,7 +15,11 @@ internal sealed record CommandLineOptions
 
     public int? Heads { get; init; }
 
+    public int? KvHeads { get; init; }
+
     public int? Context { get; init; }
+
+    public int? Window { get; init; }
 
     public int? Batch { get; init; }
 
@@ -41,7 +45,9 @@ internal sealed record CommandLineOptions
 
     public string Prompt { get; init; } = "";
 
-    public string CheckpointPath => Checkpoint ?? Path.Combine(Output, "checkpoint.bin");
+    public string CheckpointPath => Checkpoint ?? DefaultCheckpoint(Output);
+
+    public static string DefaultCheckpoint(string output) => Path.Combine(output, "checkpoint.bin");
 
     /// <summary>The settings of a new run.</summary>
     public TrainingSettings NewSettings() => ApplyTo(new TrainingSettings());
@@ -49,15 +55,17 @@ internal sealed record CommandLineOptions
     /// <summary>The settings of a run that goes on: the checkpoint's, which the command line may repeat but not change.</summary>
     public TrainingSettings ResumedSettings(TrainingSettings stored)
     {
-        TrainingSettings asked = ApplyTo(stored);
-        if (asked == stored)
+        string[] differences =
+        [
+            .. Named(stored).Zip(Named(ApplyTo(stored))).Where(pair => pair.First != pair.Second)
+                .Select(pair => $"{pair.First} (not {pair.Second.Split(' ')[1]})"),
+        ];
+        if (differences.Length == 0)
         {
             return stored;
         }
 
-        string differences = string.Join(
-            ", ", Named(stored).Zip(Named(asked)).Where(pair => pair.First != pair.Second).Select(pair => $"{pair.First} (not {pair.Second.Split(' ')[1]})"));
-        throw new UserException($"The checkpoint's run has {differences}; leave that out to resume it, or start a new run without --resume.");
+        throw new UserException($"The checkpoint's run has {string.Join(", ", differences)}; leave that out to resume it, or start a new run without --resume.");
     }
 
     private TrainingSettings ApplyTo(TrainingSettings settings) => settings with
@@ -66,7 +74,9 @@ internal sealed record CommandLineOptions
         Layers = Layers ?? settings.Layers,
         Dim = Dim ?? settings.Dim,
         Heads = Heads ?? settings.Heads,
+        KvHeads = KvHeads ?? settings.KvHeads,
         Context = Context ?? settings.Context,
+        Window = Window ?? settings.Window,
         Batch = Batch ?? settings.Batch,
         Steps = Steps ?? settings.Steps,
         Seed = Seed ?? settings.Seed,
@@ -77,7 +87,8 @@ internal sealed record CommandLineOptions
     private static string[] Named(TrainingSettings settings) =>
     [
         $"--vocab {settings.Vocabulary}", $"--layers {settings.Layers}", $"--dim {settings.Dim}", $"--heads {settings.Heads}",
-        $"--context {settings.Context}", $"--batch {settings.Batch}", $"--steps {settings.Steps}", $"--seed {settings.Seed}",
+        $"--kv-heads {settings.KvHeads ?? settings.Heads}", $"--context {settings.Context}",
+        $"--window {settings.Window ?? settings.Context}", $"--batch {settings.Batch}", $"--steps {settings.Steps}", $"--seed {settings.Seed}",
         $"--lr {settings.LearningRate}", $"--loss {settings.Loss.ToString().ToLowerInvariant()}",
     ];
 }

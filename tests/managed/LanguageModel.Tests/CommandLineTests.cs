@@ -12,7 +12,7 @@ public sealed class CommandLineTests
         {
             options = parsed;
             return 0;
-        }).Parse(arguments);
+        }, _ => 0).Parse(arguments);
         error = string.Join(' ', result.Errors.Select(e => e.Message));
         if (result.Errors.Count == 0)
         {
@@ -36,15 +36,15 @@ public sealed class CommandLineTests
     {
         CommandLineOptions options = Parse(
             out _,
-            "--text", "t", "--vocab", "900", "--layers", "3", "--dim", "48", "--heads", "4", "--context", "31", "--batch", "5",
-            "--steps", "7", "--lr", "0.002", "--seed", "9", "--loss", "materialised", "--threads", "2", "--output", "o",
+            "--text", "t", "--vocab", "900", "--layers", "3", "--dim", "48", "--heads", "4", "--kv-heads", "2", "--context", "31",
+            "--window", "8", "--batch", "5", "--steps", "7", "--lr", "0.002", "--seed", "9", "--loss", "materialised", "--threads", "2", "--output", "o",
             "--checkpoint", "c", "--resume", "--no-compare", "--prompt", "Gets the")!;
 
         Assert.AreEqual(
             new TrainingSettings
             {
-                Vocabulary = 900, Layers = 3, Dim = 48, Heads = 4, Context = 31, Batch = 5, Steps = 7, LearningRate = 0.002f, Seed = 9,
-                Loss = LossKind.Materialised,
+                Vocabulary = 900, Layers = 3, Dim = 48, Heads = 4, KvHeads = 2, Context = 31, Window = 8, Batch = 5, Steps = 7,
+                LearningRate = 0.002f, Seed = 9, Loss = LossKind.Materialised,
             },
             options.NewSettings());
         Assert.AreEqual(("t", 2, "o", "c", true, true, "Gets the"), (options.Text, options.Threads, options.Output, options.CheckpointPath, options.Resume, options.NoCompare, options.Prompt));
@@ -70,6 +70,10 @@ public sealed class CommandLineTests
     [DataRow("--heads 3 --dim 64", "--heads 3 does not fit --dim 64")]
     [DataRow("--heads 3 --dim 64", "--dim must be a multiple of 6")]
     [DataRow("--heads 0", "--heads 0 must be at least 1")]
+    [DataRow("--kv-heads 3", "--kv-heads 3 does not fit --heads 4")]
+    [DataRow("--kv-heads 0", "--kv-heads 0 does not fit --heads 4")]
+    [DataRow("--kv-heads 8", "--heads must be a multiple of it")]
+    [DataRow("--window 0", "--window 0 must be at least 1")]
     [DataRow("--vocab 2", "--vocab 2 must be between 3 and")]
     [DataRow("--layers 0", "--layers 0 must be between 1")]
     [DataRow("--dim 0", "--dim 0 must be between 2")]
@@ -97,5 +101,16 @@ public sealed class CommandLineTests
         UserException error = Assert.ThrowsExactly<UserException>(
             () => Parse(out _, "--resume", "--dim", "64", "--loss", "cut")!.ResumedSettings(stored));
         StringAssert.Contains(error.Message, "--dim 128 (not 64), --loss materialised (not cut)");
+    }
+
+    [TestMethod]
+    public void Resuming_takes_the_number_of_heads_and_the_context_for_what_was_not_said()
+    {
+        TrainingSettings stored = new();
+        Assert.AreEqual(stored, Parse(out _, "--resume", "--kv-heads", "4", "--window", "128")!.ResumedSettings(stored));
+
+        UserException error = Assert.ThrowsExactly<UserException>(
+            () => Parse(out _, "--resume", "--kv-heads", "2", "--window", "64")!.ResumedSettings(stored));
+        StringAssert.Contains(error.Message, "--kv-heads 4 (not 2), --window 128 (not 64)");
     }
 }

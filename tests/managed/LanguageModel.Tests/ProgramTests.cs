@@ -57,6 +57,33 @@ public sealed class ProgramTests
     }
 
     [TestMethod]
+    public void A_trained_model_continues_text_the_same_with_and_without_a_cache()
+    {
+        using TemporaryFolder folder = new();
+        string training = $"{Arguments(folder, "out")} --kv-heads 1 --window 8 --steps 60 --no-compare";
+        (int exitCode, string output, string error) = Run(training);
+        Assert.AreEqual(0, exitCode, error);
+        StringAssert.Contains(output, "2 heads (1 of keys and values), window 8");
+
+        string generate = $"generate --text \"{folder["text.txt"]}\" --output \"{folder["out"]}\" --tokens 40 --temperature 0";
+        (exitCode, string cached, error) = Run(generate);
+        Assert.AreEqual(0, exitCode, error);
+        (exitCode, string recomputed, error) = Run($"{generate} --no-cache");
+        Assert.AreEqual(0, exitCode, error);
+
+        // 2 x 1 head of 16 columns x 16 tokens, in f32.
+        StringAssert.Contains(cached, "Key-value cache: 2,048 bytes for 16 tokens.");
+        StringAssert.Contains(recomputed, "Without a key-value cache");
+        StringAssert.Matches(cached, new Regex("prefill\\W+8\\W+\\d"));
+        StringAssert.Matches(cached, new Regex("decode\\W+39\\W+\\d"));
+        Assert.IsGreaterThan(40, Continued(cached).Length);
+        Assert.AreEqual(Continued(recomputed), Continued(cached));
+        StringAssert.Contains(Run($"{generate} --prompt \"Sets the\" --kv-precision int8").Output, "Given:     Sets the");
+
+        static string Continued(string output) => Regex.Match(output, "Continued: .*").Value;
+    }
+
+    [TestMethod]
     public void The_same_arguments_give_the_same_bits()
     {
         using TemporaryFolder folder = new();
@@ -155,6 +182,7 @@ public sealed class ProgramTests
 
     [TestMethod]
     [DataRow("--heads 3 --dim 64", "--dim must be a multiple of 6")]
+    [DataRow("generate", "There is no checkpoint")]
     [DataRow("--text /nowhere", "neither a file nor a folder")]
     [DataRow("--steps 5 --minutes 1", "not both")]
     public void Errors_are_one_readable_line(string arguments, string expected)

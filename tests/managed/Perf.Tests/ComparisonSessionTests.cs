@@ -100,12 +100,12 @@ public sealed class ComparisonSessionTests
     }
 
     [TestMethod]
-    public void SpeedOverFloat32AndAccuracyFollowTheOtherFigures()
+    public void FiguresBesideAReferenceAndAccuracyFollowTheOtherFigures()
     {
         using ComparisonSession session = new(CompareSettings.Quick, 1);
         ThroughputWorkload workload = new("op", 1, _ => () => { })
         {
-            Float32 = new ThroughputWorkload("op f32", 1, _ => () => Thread.Sleep(20)),
+            References = [new(new ThroughputWorkload("op f32", 1, _ => () => Thread.Sleep(20)), Units.TimesFloat32)],
             Accuracy = _ => [(Units.DroppedProbability, 0.25)],
             Demands = [new Demand(Units.TimesFloat32, 0.9)],
         };
@@ -119,6 +119,38 @@ public sealed class ComparisonSessionTests
         Assert.AreEqual(0.9, figures[1].Demand?.Limit);
         StringAssert.StartsWith(figures[1].Detail, "op f32: ");
         Assert.AreEqual(0.25, figures[2].Value);
+    }
+
+    [TestMethod]
+    public void FiguresBesideAReferenceArePerUnitOfWork()
+    {
+        using ComparisonSession session = new(CompareSettings.Quick, 1);
+        Action sleep = () => Thread.Sleep(20);
+        ThroughputWorkload reference = new("a hundredth of the work", 1, _ => sleep);
+        ThroughputWorkload workload = new("op", 100, _ => sleep)
+        {
+            References = [new(reference, Units.TimesFloat32), new(reference, Units.TimePerFlopOfS2048)],
+        };
+
+        IReadOnlyList<Measurement> figures = workload.Measure(session);
+
+        // A hundred times the work in the same time, or, if a sleep takes long, in a time of the same order.
+        Assert.IsInRange(10.0, 1000.0, figures.Single(figure => figure.Unit == Units.TimesFloat32).Value);
+        Assert.IsInRange(0.001, 0.1, figures.Single(figure => figure.Unit == Units.TimePerFlopOfS2048).Value);
+    }
+
+    [TestMethod]
+    public void DecodingIsHeldAgainstTheReadBandwidthAndCanBeRepeated()
+    {
+        using ComparisonSession session = new(CompareSettings.Quick with { MaxRepetitions = 3 }, 1);
+        Workload workload = DecodeOperation.Step(2, 4, 2, 600, 16, new Demand(Units.OfBandwidth, 0.85));
+
+        Measurement figure = workload.Measure(session).Single();
+
+        Assert.AreEqual("decode f32 B2 H4 KV2 K600 d16", figure.Name);
+        Assert.AreEqual(Units.OfBandwidth, figure.Unit);
+        Assert.IsGreaterThan(0.0, figure.Value);
+        Assert.AreEqual(0.85, figure.Demand?.Limit);
     }
 
     [TestMethod]

@@ -40,6 +40,8 @@ public sealed class MeasurementTests
     [DataRow(Units.OfBandwidth, 0.5, 0.6, true)]
     [DataRow(Units.TimesPeer, 1, 0.9, false)]
     [DataRow(Units.TimesFloat32, 0.9, 0.95, true)]
+    [DataRow(Units.TimePerFlopOfS2048, 1.1, 1.2, false)]
+    [DataRow(Units.TimePerFlopOfFull, 1.3, 1.2, true)]
     [DataRow(Units.TimeSpread, 1.1, 1.2, false)]
     [DataRow(Units.WorkspaceMegabytes, 64, 63, true)]
     [DataRow(Units.Nanoseconds, 150, 151, false)]

@@ -24,6 +24,13 @@ public sealed class WorkloadTests
         "cce f32 V32000 D768 loss_and_gradient exact growth",
         "attention f32 B1 H8 S2048 d128 full forward",
         "attention f32 B1 H8 S2048 d128 full backward",
+        "attention f32 B1 H12 S2048 d64 full forward",
+        "attention f32 B1 H12 S2048 d64 full backward",
+        "attention f32 B1 H12 S2048 d64 causal forward",
+        "attention f32 B1 H12 S2048 d64 causal backward",
+        "attention f32 B1 H1 S16384 d128 full forward",
+        "attention f32 B1 H1 S16384 d128 window256 forward",
+        "decode f32 B1 H32 KV8 K16384 d128",
         "call_overhead empty",
         "call_overhead 1x1x1",
     ];

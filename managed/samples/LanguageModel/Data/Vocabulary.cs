@@ -85,6 +85,27 @@ internal sealed class Vocabulary
         return [.. ids];
     }
 
+    /// <summary>Readable text from token numbers, with a space between sentences.</summary>
+    public string Decode(IEnumerable<int> ids)
+    {
+        List<string> sentences = [];
+        List<string> sentence = [];
+        foreach (int id in ids.Append(Boundary))
+        {
+            if (id != Boundary)
+            {
+                sentence.Add(this[id]);
+            }
+            else if (sentence.Count > 0)
+            {
+                sentences.Add(Tokeniser.Join(sentence));
+                sentence.Clear();
+            }
+        }
+
+        return string.Join(' ', sentences);
+    }
+
     private void AppendIds(string sentence, List<int> ids)
     {
         var lookup = _ids.GetAlternateLookup<ReadOnlySpan<char>>();

@@ -1,89 +1,54 @@
-using FusedKernels;
-using LanguageModel.Model;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
 using LanguageModel.Data;
-using LanguageModel.Training;
 
 namespace LanguageModel.Generation;
 
-/// <summary>Lets the model write: one token after another, each drawn from the model's distribution.</summary>
-/// <remarks>
-/// Nucleus sampling (Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020): only the most likely tokens
-/// that together reach <see cref="NucleusMass"/> are drawn. The unknown token is never drawn.
-/// </remarks>
-internal sealed class Generator(FusedContext context, Transformer model, Vocabulary vocabulary, int contextLength, ulong seed)
+/// <summary>Lets the model write, one token after another.</summary>
+internal sealed class Generator(NextTokenScorer scorer, TokenSampler sampler, Vocabulary vocabulary)
 {
-    private const double Temperature = 0.8;
-    private const double NucleusMass = 0.95;
     private const int LongestSentence = 60;
 
     private readonly float[] _logits = new float[vocabulary.Count];
-    private readonly float[] _scores = new float[vocabulary.Count];
-    private readonly int[] _candidates = new int[vocabulary.Count];
-    private RandomNumbers _random = new(seed, RandomStream.Sampling);
+
+    /// <summary>The model's part of what <see cref="Continue"/> did with the starts.</summary>
+    public Throughput Prefill { get; private set; }
+
+    /// <summary>The model's part of what <see cref="Continue"/> did with the tokens that it gave.</summary>
+    public Throughput Decode { get; private set; }
 
     /// <summary>Sentences that start with the prompt ("" for none), each without regard to the others.</summary>
     public IEnumerable<string> Sentences(string prompt, int count)
     {
-        int[] start = vocabulary.EncodeText(prompt);
+        int[] start = [Vocabulary.Boundary, .. vocabulary.EncodeText(prompt)];
         string[] words = [.. Tokeniser.Sentences(prompt).SelectMany(sentence => sentence.Split(' '))];
         for (int i = 0; i < count; i++)
         {
-            yield return Tokeniser.Join(words.Concat(Continue(start).Select(token => vocabulary[token])));
+            IEnumerable<int> rest = Continue(start).TakeWhile(token => token != Vocabulary.Boundary).Take(LongestSentence);
+            yield return Tokeniser.Join(words.Concat(rest.Select(token => vocabulary[token])));
         }
     }
 
-    /// <summary>The tokens that the model puts after the start, up to the end of the sentence.</summary>
-    private List<int> Continue(int[] start)
+    /// <summary>The tokens that follow the start, without an end.</summary>
+    /// <param name="start">At least one token.</param>
+    public IEnumerable<int> Continue(IReadOnlyCollection<int> start)
     {
-        List<int> tokens = [Vocabulary.Boundary, .. start];
-        while (tokens.Count - start.Length <= LongestSentence)
+        scorer.Forget();
+        List<int> tokens = [.. start];
+        Prefill += Score(tokens);
+        while (true)
         {
-            int[] window = [.. tokens.Skip(tokens.Count - contextLength)];
-            model.NextTokenLogits(context, window, _logits);
-            int token = Draw();
-            if (token == Vocabulary.Boundary)
-            {
-                break;
-            }
-
+            int token = sampler.Draw(_logits);
+            yield return token;
             tokens.Add(token);
+            Decode += Score(tokens) with { Tokens = 1 };
         }
-
-        return tokens[(1 + start.Length)..];
     }
 
-    private int Draw()
+    private Throughput Score(List<int> tokens)
     {
-        _logits.CopyTo(_scores, 0);
-        _scores[Vocabulary.Unknown] = float.NegativeInfinity;
-        for (int i = 0; i < _candidates.Length; i++)
-        {
-            _candidates[i] = i;
-        }
-
-        // Ascending, so the best candidate is last.
-        Array.Sort(_scores, _candidates);
-        double largest = _scores[^1];
-        double total = _scores.Sum(score => Math.Exp((score - largest) / Temperature));
-
-        double mass = 0;
-        int nucleus = 0;
-        while (nucleus < _scores.Length && mass < NucleusMass * total)
-        {
-            nucleus++;
-            mass += Math.Exp((_scores[^nucleus] - largest) / Temperature);
-        }
-
-        double left = _random.NextDouble() * mass;
-        for (int rank = 1; rank < nucleus; rank++)
-        {
-            left -= Math.Exp((_scores[^rank] - largest) / Temperature);
-            if (left < 0)
-            {
-                return _candidates[^rank];
-            }
-        }
-
-        return _candidates[^nucleus];
+        long start = Stopwatch.GetTimestamp();
+        int computed = scorer.Score(CollectionsMarshal.AsSpan(tokens), _logits);
+        return new Throughput(computed, Stopwatch.GetElapsedTime(start));
     }
 }

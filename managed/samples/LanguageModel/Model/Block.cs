@@ -30,11 +30,16 @@ internal sealed class Block
     }
 
     /// <summary>The input x [rows, dim] is needed again by <see cref="Backward"/>, so y is another matrix.</summary>
-    public void Forward(FusedContext context, BatchShape batch, Matrix x, Matrix y)
+    /// <param name="context">Runs the operators.</param>
+    /// <param name="batch">Of the rows.</param>
+    /// <param name="x">Input.</param>
+    /// <param name="y">Output.</param>
+    /// <param name="cache">See <see cref="AttentionLayer.Forward"/>; there is no backward pass with one.</param>
+    public void Forward(FusedContext context, BatchShape batch, Matrix x, Matrix y, KvCache? cache)
     {
         int rows = batch.Rows;
         _attentionNorm.Forward(context, x.Top(rows), _attentionInput.Top(rows));
-        _attention.Forward(context, batch, _attentionInput.Top(rows), _branch.Top(rows));
+        _attention.Forward(context, batch, _attentionInput.Top(rows), _branch.Top(rows), cache);
         TensorPrimitives.Add(x.TopElements(rows), _branch.TopElements(rows), _middle.TopElements(rows));
 
         _mlpNorm.Forward(context, _middle.Top(rows), _mlpInput.Top(rows));

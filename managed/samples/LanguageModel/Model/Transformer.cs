@@ -54,10 +54,19 @@ internal sealed class Transformer
         return _lossHead.Loss(context, _normalised.Top(batch.Rows), _classifier.Value.All, targets);
     }
 
+    /// <summary>A cache for <see cref="NextTokenLogits"/>.</summary>
+    /// <param name="capacity">Tokens that there is room for.</param>
+    /// <param name="precision">How keys and values are stored.</param>
+    public TransformerCache NewCache(int capacity, KvPrecision precision) => new(_shape, capacity, precision);
+
     /// <summary>Scores [vocabulary] of the token that follows a single sequence.</summary>
-    public void NextTokenLogits(FusedContext context, ReadOnlySpan<int> tokens, float[] logits)
+    /// <param name="context">Runs the operators.</param>
+    /// <param name="tokens">The sequence, or what follows the part of it that is in the cache; at least one token.</param>
+    /// <param name="logits">The scores.</param>
+    /// <param name="cache">Gets the tokens too, so that later calls need not compute them again; null: none.</param>
+    public void NextTokenLogits(FusedContext context, ReadOnlySpan<int> tokens, float[] logits, TransformerCache? cache = null)
     {
-        Forward(context, new BatchShape(1, tokens.Length), tokens);
+        Forward(context, new BatchShape(1, tokens.Length), tokens, cache);
         Gemm.Multiply(
             context,
             _normalised.All.Slice(tokens.Length - 1, 0, 1, _shape.Dim),
@@ -66,12 +75,12 @@ internal sealed class Transformer
             new GemmOptions { TransposeB = true });
     }
 
-    private void Forward(FusedContext context, BatchShape batch, ReadOnlySpan<int> tokens)
+    private void Forward(FusedContext context, BatchShape batch, ReadOnlySpan<int> tokens, TransformerCache? cache = null)
     {
         TokenEmbedding.Gather(context, _tokenEmbedding.Value.All, tokens, _residuals[0].Top(batch.Rows));
         for (int i = 0; i < _blocks.Length; i++)
         {
-            _blocks[i].Forward(context, batch, _residuals[i], _residuals[i + 1]);
+            _blocks[i].Forward(context, batch, _residuals[i], _residuals[i + 1], cache?[i]);
         }
 
         _finalNorm.Forward(context, _residuals[^1].Top(batch.Rows), _normalised.Top(batch.Rows));

@@ -1,4 +1,5 @@
 using System.Globalization;
+using LanguageModel.Generation;
 using LanguageModel.Training;
 using Spectre.Console;
 
@@ -41,6 +42,16 @@ internal static class FinalReport
         double difference = LossComparison.LargestDifference(cut, materialised);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Largest relative difference between the losses of a step: {difference:E1}"));
     }
+
+    public static void WriteSpeed(Throughput prefill, Throughput decode)
+    {
+        Table table = NewTable("", "tokens", "tokens/s");
+        AddRow(table, "prefill", Units.Count(prefill.Tokens), Speed(prefill));
+        AddRow(table, "decode", Units.Count(decode.Tokens), Speed(decode));
+        AnsiConsole.Write(table);
+    }
+
+    private static string Speed(Throughput throughput) => throughput.TokensPerSecond.ToString("N0", CultureInfo.InvariantCulture);
 
     private static string Milliseconds(double seconds) => string.Create(CultureInfo.InvariantCulture, $"{seconds * 1e3:N0} ms");
 

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
+using LanguageModel.Data;
 using LanguageModel.Model;
 
 namespace LanguageModel.Training;
@@ -13,7 +14,11 @@ namespace LanguageModel.Training;
 /// </remarks>
 internal sealed class Checkpoint
 {
-    private const uint Version = 1;
+    private const uint Version = 2;
+
+    /// <summary>Of runs without a window and with as many heads of keys and values as of queries: the header lacks both.</summary>
+    private const uint OldestVersion = 1;
+
     private const int PrefixLength = 16;
 
     private readonly string _path;
@@ -64,7 +69,7 @@ internal sealed class Checkpoint
     {
         if (!File.Exists(path))
         {
-            throw new UserException($"There is no checkpoint '{path}' to resume from; --checkpoint FILE names another.");
+            throw new UserException($"There is no checkpoint '{path}'; --checkpoint FILE names another.");
         }
 
         using FileStream file = File.OpenRead(path);
@@ -78,16 +83,26 @@ internal sealed class Checkpoint
         Span<byte> prefix = stackalloc byte[PrefixLength];
         file.ReadExactly(prefix);
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(prefix[8..]);
-        if (version != Version)
+        if (version is < OldestVersion or > Version)
         {
             throw new UserException(
-                $"'{path}' is a checkpoint of format {version}, and this program reads format {Version}. Nothing was changed.");
+                $"'{path}' is a checkpoint of format {version}, and this program reads formats {OldestVersion} to {Version}. "
+                + "Nothing was changed.");
         }
 
         byte[] json = new byte[BinaryPrimitives.ReadUInt32LittleEndian(prefix[12..])];
         file.ReadExactly(json);
         CheckpointHeader header = JsonSerializer.Deserialize<CheckpointHeader>(json)!;
         return new Checkpoint(path, header, file.Position);
+    }
+
+    /// <summary>Refuses a text that is not the run's.</summary>
+    public void RequireText(TextData text)
+    {
+        if (Header.TextFingerprint != text.Fingerprint)
+        {
+            throw new UserException($"The checkpoint '{_path}' belongs to another text. Nothing was changed.");
+        }
     }
 
     /// <summary>Puts the stored values and moments into the parameters.</summary>

@@ -13,7 +13,13 @@ internal sealed record TrainingSettings
 
     public int Heads { get; init; } = 4;
 
+    /// <summary>Heads of keys and values; null: as many as <see cref="Heads"/>.</summary>
+    public int? KvHeads { get; init; }
+
     public int Context { get; init; } = 128;
+
+    /// <summary>Tokens that a token attends to, itself included; null: all of <see cref="Context"/>.</summary>
+    public int? Window { get; init; }
 
     public int Batch { get; init; } = 4;
 
@@ -28,7 +34,7 @@ internal sealed record TrainingSettings
     public int TokensPerStep => Batch * Context;
 
     /// <param name="vocabularySize">Of the text: at most <see cref="Vocabulary"/>.</param>
-    public ModelShape ModelShape(int vocabularySize) => new(vocabularySize, Layers, Dim, Heads);
+    public ModelShape ModelShape(int vocabularySize) => new(vocabularySize, Layers, Dim, Heads, KvHeads ?? Heads, Window);
 
     /// <summary>Refuses what no run can have, and names the options that must change.</summary>
     public void Validate()
@@ -41,7 +47,12 @@ internal sealed record TrainingSettings
             Dim % (2 * (long)Heads) == 0,
             $"--heads {Heads} does not fit --dim {Dim}: rotary positions turn pairs of columns, so every head needs an even "
             + $"number of them and --dim must be a multiple of {2L * Heads}.");
+        Require(
+            KvHeads is null || (KvHeads >= 1 && Heads % KvHeads == 0),
+            $"--kv-heads {KvHeads} does not fit --heads {Heads}: each head of keys and values serves the same number of heads of "
+            + $"queries, so --heads must be a multiple of it.");
         Require(Context is >= 2 and <= 65536, $"--context {Context} must be between 2 and 65536.");
+        Require(Window is null or >= 1, $"--window {Window} must be at least 1, a token itself.");
         Require(Batch >= 1, $"--batch {Batch} must be at least 1.");
         Require(
             (long)Batch * Context * 16L * Dim < int.MaxValue,

@@ -27,6 +27,15 @@ public sealed class VocabularyTests
     }
 
     [TestMethod]
+    public void Sentences_are_put_together_again()
+    {
+        Vocabulary vocabulary = Vocabulary.Build(Sentences, cap: 100);
+        Assert.AreEqual("b a c. <unk>. a", vocabulary.Decode([0, 4, 2, 5, 3, 0, 1, 3, 0, 2]));
+        Assert.AreEqual("", vocabulary.Decode([0, 0]));
+        Assert.AreEqual("", vocabulary.Decode([]));
+    }
+
+    [TestMethod]
     public void The_cap_counts_the_special_tokens()
     {
         Vocabulary vocabulary = Vocabulary.Build(Sentences, cap: 4);

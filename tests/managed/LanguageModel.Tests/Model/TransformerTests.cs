@@ -7,15 +7,17 @@ namespace LanguageModel.Tests.Model;
 [TestClass]
 public sealed class TransformerTests
 {
-    private static readonly ModelShape Shape = new(Vocabulary: 13, Layers: 2, Dim: 8, Heads: 2);
+    private static readonly ModelShape Shape = new(Vocabulary: 13, Layers: 2, Dim: 8, Heads: 2, KvHeads: 2);
     private static readonly BatchShape Batch = new(Sequences: 2, Length: 5);
     private static readonly int[] Tokens = [3, 1, 12, 0, 7, 7, 2, 5, 11, 4];
     private static readonly int[] Targets = [1, 12, 0, 7, 9, 2, ILossHead.Ignored, 11, 4, 8];
 
     /// <summary>Values far from the initial ones, so that every layer matters and every gradient is large.</summary>
-    private static Transformer NewModel(ILossHead? lossHead = null)
+    private static Transformer NewModel(ILossHead? lossHead = null) => NewModel(Shape, lossHead);
+
+    private static Transformer NewModel(ModelShape shape, ILossHead? lossHead = null)
     {
-        Transformer model = new(Shape, lossHead ?? new CutLossHead(), Batch.Rows);
+        Transformer model = new(shape, lossHead ?? new CutLossHead(), Batch.Rows);
         RandomNumbers random = new(8, 0);
         foreach (Parameter parameter in model.Parameters.Items)
         {
@@ -29,10 +31,12 @@ public sealed class TransformerTests
     }
 
     [TestMethod]
-    public void Gradients_agree_with_finite_differences()
+    [DataRow(2, null)]
+    [DataRow(1, 2)]
+    public void Gradients_agree_with_finite_differences(int kvHeads, int? window)
     {
         using FusedContext context = FusedContext.Cpu();
-        Transformer model = NewModel();
+        Transformer model = NewModel(Shape with { KvHeads = kvHeads, Window = window });
         model.LossAndGradient(context, Batch, Tokens, Targets);
         RandomNumbers random = new(9, 0);
         foreach (Parameter parameter in model.Parameters.Items)
@@ -116,6 +120,47 @@ public sealed class TransformerTests
         Assert.AreNotEqual(loss, LossWithTokens([1, 3, 12, 0, 7, 7, 2, 5, 11, 4]), "the order of earlier tokens");
 
         float LossWithTokens(int[] tokens) => model.Loss(context, Batch, tokens, onlyThird);
+    }
+
+    [TestMethod]
+    public void A_token_sees_its_window_and_nothing_else()
+    {
+        using FusedContext context = FusedContext.Cpu();
+        Transformer model = NewModel(Shape with { Layers = 1, Window = 2 });
+        int[] onlyFourth = [.. Enumerable.Repeat(ILossHead.Ignored, 10)];
+        onlyFourth[3] = 4;
+        float loss = model.Loss(context, Batch, Tokens, onlyFourth);
+
+        Assert.AreEqual(loss, LossWithTokens([9, 9, 12, 0, 7, 7, 2, 5, 11, 4]), "tokens before the window");
+        Assert.AreNotEqual(loss, LossWithTokens([3, 1, 9, 0, 7, 7, 2, 5, 11, 4]), "the other token of the window");
+
+        float LossWithTokens(int[] tokens) => model.Loss(context, Batch, tokens, onlyFourth);
+    }
+
+    [TestMethod]
+    public void Heads_that_share_keys_and_values_act_as_heads_with_equal_ones()
+    {
+        using FusedContext context = FusedContext.Cpu();
+        Transformer shared = NewModel(Shape with { Heads = 4, KvHeads = 2 });
+        Transformer equal = NewModel(Shape with { Heads = 4, KvHeads = 4 });
+        foreach ((Parameter from, Parameter to) in shared.Parameters.Items.Zip(equal.Parameters.Items))
+        {
+            // Columns of heads, two each: queries 0 to 3, then keys 0 and 1, then values 0 and 1.
+            int[] heads = from.Count == to.Count
+                ? [.. Enumerable.Range(0, from.Value.Columns / 2)]
+                : [0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 7, 7];
+            for (int row = 0; row < to.Value.Rows; row++)
+            {
+                for (int column = 0; column < to.Value.Columns; column++)
+                {
+                    int source = (2 * heads[column / 2]) + (column % 2);
+                    to.Value.Data[(row * to.Value.Columns) + column] = from.Value.Data[(row * from.Value.Columns) + source];
+                }
+            }
+        }
+
+        // The same sums of products; only their order may differ, by some roundings of 6e-8.
+        Assert.AreEqual(shared.Loss(context, Batch, Tokens, Targets), equal.Loss(context, Batch, Tokens, Targets), 1e-4);
     }
 
     [TestMethod]

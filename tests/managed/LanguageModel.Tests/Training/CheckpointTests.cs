@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
 using LanguageModel.Report;
 using LanguageModel.Training;
 
@@ -99,6 +102,63 @@ public sealed class CheckpointTests
         StringAssert.Contains(
             Assert.ThrowsExactly<UserException>(() => other.Trainer.Resume(checkpoint)).Message, "those of another model");
         CollectionAssert.AreEqual(before, other.State());
+    }
+
+    [TestMethod]
+    public void Groups_of_heads_and_the_window_come_back()
+    {
+        TrainingSettings settings = Tiny with { Dim = 8, Heads = 2, KvHeads = 1, Window = 3 };
+        using TemporaryFolder folder = new();
+        using TrainingFixture run = new(settings);
+        TrainUntil(run, folder["grouped"], 2, new TrainingHistory());
+
+        Assert.AreEqual(settings, Checkpoint.Open(folder["grouped"]).Header.Settings);
+        using TrainingFixture ungrouped = new(settings with { KvHeads = null });
+        StringAssert.Contains(
+            Assert.ThrowsExactly<UserException>(() => ungrouped.Trainer.Resume(Checkpoint.Open(folder["grouped"]))).Message,
+            "those of another model");
+    }
+
+    [TestMethod]
+    public void A_checkpoint_from_before_there_were_groups_and_windows_loads()
+    {
+        using TemporaryFolder folder = new();
+        using TrainingFixture run = new(Tiny);
+        TrainUntil(run, folder["new"], 2, new TrainingHistory());
+        File.WriteAllBytes(folder["old"], InFormat(1, File.ReadAllBytes(folder["new"]), json => json
+            .Replace("\"KvHeads\":null,", "", StringComparison.Ordinal)
+            .Replace("\"Window\":null,", "", StringComparison.Ordinal)));
+        Assert.IsLessThan(new FileInfo(folder["new"]).Length - 20, new FileInfo(folder["old"]).Length);
+
+        Checkpoint checkpoint = Checkpoint.Open(folder["old"]);
+        Assert.AreEqual(Tiny, checkpoint.Header.Settings);
+        using TrainingFixture resumed = new(Tiny);
+        resumed.Trainer.Resume(checkpoint);
+        CollectionAssert.AreEqual(run.State(), resumed.State());
+    }
+
+    [TestMethod]
+    [DataRow(0)]
+    [DataRow(3)]
+    public void A_checkpoint_of_another_format_is_refused(int version)
+    {
+        using TemporaryFolder folder = new();
+        File.WriteAllBytes(folder["other"], InFormat(version, SmallCheckpoint(folder), json => json));
+        StringAssert.Contains(
+            Assert.ThrowsExactly<UserException>(() => Checkpoint.Open(folder["other"])).Message,
+            $"is a checkpoint of format {version}, and this program reads formats 1 to 2");
+    }
+
+    /// <summary>The checkpoint with another version and header, and the checksum that belongs to them.</summary>
+    private static byte[] InFormat(int version, byte[] checkpoint, Func<string, string> changeHeader)
+    {
+        const int Prefix = 16;
+        int headerLength = BinaryPrimitives.ReadInt32LittleEndian(checkpoint.AsSpan(12));
+        byte[] header = Encoding.UTF8.GetBytes(changeHeader(Encoding.UTF8.GetString(checkpoint, Prefix, headerLength)));
+        byte[] content = [.. checkpoint[..Prefix], .. header, .. checkpoint[(Prefix + headerLength)..^SHA256.HashSizeInBytes]];
+        BinaryPrimitives.WriteInt32LittleEndian(content.AsSpan(8), version);
+        BinaryPrimitives.WriteInt32LittleEndian(content.AsSpan(12), header.Length);
+        return [.. content, .. SHA256.HashData(content)];
     }
 
     [TestMethod]
