@@ -1,5 +1,5 @@
 // Attention where sizes and visibility are at their edges: every tile's, nothing at all, and what must not be read.
-#include "abi/attention_problem.h"
+#include "abi/attention_members.h"
 
 namespace fk::test {
 namespace {
@@ -19,32 +19,6 @@ Case withHeads(Case c, int64_t batch, int64_t heads, int64_t keyHeads) {
   return c;
 }
 
-// Every term, factor, output and gradient at once.
-Case withEverything(Case c) {
-  c.options.softcap = 5;
-  c.options.length_scale_base = 20;
-  c.options.dropout = 0.2f;
-  c.options.rotary_dims = static_cast<int32_t>(c.dim / 2 * 2);
-  c.buckets = 8;
-  c.mask = 0;
-  c.parameters.fill(0);
-  c.dParameters.fill(true);
-  c.maxScore = c.entropy = c.keyWeights = c.dLogSumExp = true;
-  return c;
-}
-
-// f(index, value) instead of every element, in row-major order.
-template <class Array, class Function>
-void change(Array& array, const Function& f) {
-  const auto values = array.values();
-  int64_t at = 0;
-  array.fill([&] {
-    const auto value = f(at, values[static_cast<size_t>(at)]);
-    ++at;
-    return value;
-  });
-}
-
 // ---- Shapes ----------------------------------------------------------------------------------------------------------
 
 TEST(AttentionEdges, EverySmallShape) {
@@ -54,7 +28,7 @@ TEST(AttentionEdges, EverySmallShape) {
         for (int64_t valueDim : {1, 2}) {
           expectCorrect(Case(queries, keys, dim, valueDim), 1);
           expectCorrect(causal(Case(queries, keys, dim, valueDim)), 1);
-          if (queries + keys > 0) expectCorrect(withEverything(causal(Case(queries, keys, dim, valueDim))), 1);
+          if (queries + keys > 0) expectCorrect(attentionWithEverything(causal(Case(queries, keys, dim, valueDim))), 1);
         }
 }
 
@@ -63,7 +37,7 @@ TEST(AttentionEdges, EmptyAxes) {
                         withHeads({5, 6, 4, 0}, 2, 2, 2)}) {
     expectCorrect(c, 2);
     expectCorrect(causal(c), 2);
-    expectCorrect(withEverything(c), 2);
+    expectCorrect(attentionWithEverything(c), 2);
   }
 }
 
@@ -82,13 +56,13 @@ TEST(AttentionEdges, SequencesAroundTheTileEdges) {
 
 TEST(AttentionEdges, TileEdgesWithEverything) {
   for (auto [queries, keys] : {std::pair{31, 13}, {32, 14}, {33, 15}, {9, 251}, {16, 252}, {17, 253}, {65, 505}})
-    expectCorrect(withHeads(withEverything(causal(Case(queries, keys, 6, 5))), 2, 2, 1), 5);
+    expectCorrect(withHeads(attentionWithEverything(causal(Case(queries, keys, 6, 5))), 2, 2, 1), 5);
 }
 
 TEST(AttentionEdges, HeadDims) {
   for (int64_t dim : {1, 2, 3, 31, 32, 64, 65, 128, 129, 256, 511, 512, 513})
     for (int64_t valueDim : {dim, int64_t{3}, int64_t{70}}) expectCorrect(causal(Case(19, 35, dim, valueDim)), 6);
-  expectCorrect(withEverything(Case(19, 35, 512, 130)), 7);
+  expectCorrect(attentionWithEverything(Case(19, 35, 512, 130)), 7);
 }
 
 TEST(AttentionEdges, SeveralBlocksInEveryDirection) {
@@ -96,7 +70,7 @@ TEST(AttentionEdges, SeveralBlocksInEveryDirection) {
   expectCorrect(causal(Case(530, 2100, 2, 2)), 9);
   for (int64_t queries : {1023, 1025, 1537}) expectCorrect(Case(queries, 260, 2, 3), 10);
   expectCorrect(withHeads(causal(Case(530, 300, 2, 2)), 1, 4, 4), 11);  // heads side by side
-  expectCorrect(withHeads(withEverything(causal(Case(530, 300, 2, 2))), 1, 2, 1), 12);
+  expectCorrect(withHeads(attentionWithEverything(causal(Case(530, 300, 2, 2))), 1, 2, 1), 12);
 }
 
 // ---- What is seen ----------------------------------------------------------------------------------------------------
@@ -200,7 +174,7 @@ TEST(AttentionEdges, QueriesThatSeeNothingButTheSink) {
 // Rows of q, k, v and d_output behind the lengths are NaN in every problem; here so is all that belongs to them.
 TEST(AttentionEdges, NothingBehindLengthsIsRead) {
   for (const Case& plain : {Case(40, 60, 6, 5), causal(Case(300, 290, 4, 4))}) {
-    Case c = withHeads(withEverything(plain), 3, 2, 1);
+    Case c = withHeads(attentionWithEverything(plain), 3, 2, 1);
     c.queryLengths = c.keyLengths = true;
     Problem problem(c, Random(19));
     const auto query = [&](int64_t b, int64_t i) { return i < problem.queryLengths(b); };

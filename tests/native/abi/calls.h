@@ -80,6 +80,18 @@ class AnyArray {
 using FloatArray = AnyArray<double, float, BFloat16, Half>;
 using IndexArray = AnyArray<int64_t, int32_t, int64_t>;
 
+// f(index, value) instead of every element, in row-major order.
+template <class Array, class Function>
+void change(Array& array, const Function& f) {
+  const auto values = array.values();
+  int64_t at = 0;
+  array.fill([&] {
+    const auto value = f(at, values[static_cast<size_t>(at)]);
+    ++at;
+    return value;
+  });
+}
+
 enum class Storage { kFloat32, kBFloat16, kFloat16 };
 
 inline const char* nameOf(Storage storage) {
