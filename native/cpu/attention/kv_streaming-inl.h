@@ -37,13 +37,15 @@ class StreamingAttention {
     for (int64_t b = 0; b < a.batch; ++b) longest = std::max(longest, a.tokens(b));
     parts_ = std::min(kMostParts, ceilDivide(longest, kPartTokens));
     heads_ = std::max<int64_t>(1, a.cache.heads);
-    // Bits do not depend on this: heads know nothing of each other.
-    while (heads_ > 1 && (heads_ * rows_ * (keyDim_ + valueDim_) > kStateFloats || columns() * parts_ < 4 * threads))
-      heads_ = ceilDivide(heads_, 2);
-    wave_ = 1;
-    const size_t one = bytes(), two = (wave_ = 2, bytes()), budget = std::min(limit, kWaveBytes);
-    wave_ = one >= budget ? 1 : 1 + static_cast<int64_t>((budget - one) / std::max<size_t>(1, two - one));
-    wave_ = std::clamp<int64_t>(wave_, 1, std::max<int64_t>(1, columns()));
+    const auto isTooMuch = [&] {
+      return heads_ * rows_ * (keyDim_ + valueDim_) > kStateFloats || columns() * parts_ < 4 * threads || bytes() > limit;
+    };
+    while (heads_ > 1 && isTooMuch()) heads_ = ceilDivide(heads_, 2);  // bits do not depend on how heads are grouped
+    const size_t one = bytes();
+    wave_ = 2;
+    const size_t more = bytes() - one, budget = std::min(limit, kWaveBytes);
+    const auto affordable = static_cast<int64_t>((budget - std::min(one, budget)) / std::max<size_t>(1, more));
+    wave_ = std::clamp<int64_t>(1 + affordable, 1, std::max<int64_t>(1, columns()));
   }
 
   size_t bytes() const {
@@ -286,7 +288,9 @@ class StreamingAttention {
   const KvCacheArguments& a_;
   int threads_;
   int64_t group_, queries_, rows_, keyDim_, valueDim_;
-  int64_t queryBlocks_, parts_, heads_, wave_;
+  int64_t queryBlocks_, parts_;
+  int64_t heads_;     // of a column
+  int64_t wave_ = 1;  // columns at a time
 };
 
 }  // namespace fk::cpu::FK_ISA

@@ -17,6 +17,31 @@ class KvCacheExpectations {
   // `after`: the problem after its call; `before`: the same before it.
   KvCacheExpectations(KvCacheProblem& before, KvCacheProblem& after) : before_(before), after_(after), c_(after.c) {}
 
+  // In row-major order.
+  struct Attended {
+    std::vector<Bounded> output, logSumExp;
+  };
+
+  // Attention over what the pages hold after the call.
+  Attended attended() {
+    Attended result;
+    result.logSumExp.resize(static_cast<size_t>(after_.logSumExp.size()));
+    for (int64_t item = 0; item < c_.batch(); ++item) {
+      const std::vector<oracle::CachedHead<Bounded>> cached = cachedHeads(item);
+      for (int64_t i = 0; i < c_.queries; ++i) {
+        for (int64_t h = 0; h < c_.heads(); ++h) {
+          const int64_t position = i + c_.tokens(item) - c_.queries;
+          const auto row =
+              oracle::attendToCache(rulesOf(item, h), cached[static_cast<size_t>(h / c_.group)],
+                                    rotated(rowOf(after_.q, item, i, h, c_.dim), position), position, c_.valueDim);
+          result.output.insert(result.output.end(), row.output.begin(), row.output.end());
+          result.logSumExp[static_cast<size_t>((item * c_.heads() + h) * c_.queries + i)] = row.logSumExp;
+        }
+      }
+    }
+    return result;
+  }
+
   void check() {
     checkAppended();
     for (size_t i = 0; i < after_.pools.size(); ++i)
@@ -87,24 +112,10 @@ class KvCacheExpectations {
   }
 
   void checkAttention() {
-    std::vector<Bounded> output, logSumExp(static_cast<size_t>(after_.logSumExp.size()));
-    output.reserve(static_cast<size_t>(after_.output.size()));
-    for (int64_t item = 0; item < c_.batch(); ++item) {
-      const std::vector<oracle::CachedHead<Bounded>> cached = cachedHeads(item);
-      for (int64_t i = 0; i < c_.queries; ++i) {
-        for (int64_t h = 0; h < c_.heads(); ++h) {
-          const int64_t position = i + c_.tokens(item) - c_.queries;
-          const auto row =
-              oracle::attendToCache(rulesOf(item, h), cached[static_cast<size_t>(h / c_.group)],
-                                    rotated(rowOf(after_.q, item, i, h, c_.dim), position), position, c_.valueDim);
-          output.insert(output.end(), row.output.begin(), row.output.end());
-          logSumExp[static_cast<size_t>((item * c_.heads() + h) * c_.queries + i)] = row.logSumExp;
-        }
-      }
-    }
-    EXPECT_TRUE(allWithin(after_.output.values(), output, roundoffOf(c_.outputStorage))) << "output";
+    const Attended expected = attended();
+    EXPECT_TRUE(allWithin(after_.output.values(), expected.output, roundoffOf(c_.outputStorage))) << "output";
     if (c_.logSumExp) {
-      EXPECT_TRUE(allWithin(after_.logSumExp.values(), logSumExp)) << "log_sum_exp";
+      EXPECT_TRUE(allWithin(after_.logSumExp.values(), expected.logSumExp)) << "log_sum_exp";
     }
   }
 
