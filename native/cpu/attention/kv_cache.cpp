@@ -31,11 +31,11 @@ class Append {
     float *row = rows_ + slot * width_, *cosines = rotations_ + slot * layout.dims;
     frequencies_.tabulate(static_cast<double>(token), cosines, cosines + layout.pairs());
     const auto append = [&](const HeadOperand& from, const PagedRows& pages, bool isKey) {
+      const TokenRows to = rowsOfToken(a_.cache, pages, item, token);
       for (int64_t head = 0; head < a_.cache.heads; ++head) {
         loadRow(from.head(item, head, index, 1).data, from.dim, from.type, row);
         if (isKey) rotateRow(row, row, from.dim, layout, {cosines, cosines + layout.pairs()});
-        forEachPageRow(a_.cache, pages, item, {token, token + 1}, head,
-                       [&](int64_t, const PageRow& page) { writePageRow(row, from.dim, page); });
+        writePageRow(row, from.dim, to.head(head));
       }
     };
     append(a_.newK, a_.cache.keys, true);
@@ -101,16 +101,13 @@ void copyPage(const PageCopyArguments& a, const Execution& execution, size_t, st
   WorkspaceCursor cursor(workspace);
   const int64_t tokens = a.cache.pageTokens, width = std::max(a.cache.keys.dim, a.cache.values.dim);
   float* rows = cursor.take<float>(execution.threads * width);
-  const auto copy = [&](const PagedRows& pages, int64_t head, int64_t slot, int thread) {
-    forEachRowOfPage(pages, a.from, {slot, slot + 1}, head, [&](int64_t, const PageRow& from) {
-      forEachRowOfPage(pages, a.to, {slot, slot + 1}, head,
-                       [&](int64_t, const PageRow& to) { copyRow(from, pages.dim, to, rows + thread * width); });
-    });
-  };
-  forEachRowBlock(execution, tokens * a.cache.heads, 2 * width, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t at = begin; at < end; ++at) {
-      copy(a.cache.keys, at % a.cache.heads, at / a.cache.heads, thread);
-      copy(a.cache.values, at % a.cache.heads, at / a.cache.heads, thread);
+  forEachRowBlock(execution, tokens, a.cache.heads * 2 * width, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t slot = begin; slot < end; ++slot) {
+      for (const PagedRows* pages : {&a.cache.keys, &a.cache.values}) {
+        const TokenRows from = rowsAt(*pages, a.from, slot), to = rowsAt(*pages, a.to, slot);
+        for (int64_t head = 0; head < a.cache.heads; ++head)
+          copyRow(from.head(head), pages->dim, to.head(head), rows + thread * width);
+      }
     }
   });
 }

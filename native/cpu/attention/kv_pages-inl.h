@@ -15,33 +15,28 @@ struct PageRow {
   PageType type;
 };
 
-// visit(index, PageRow) for the rows of a head in a page's slots [begin, end), index counting from begin.
-template <class Visit>
-HWY_INLINE void forEachRowOfPage(const PagedRows& rows, int64_t page, TokenRange slots, int64_t head, Visit&& visit) {
+// The rows of all heads of a token.
+struct TokenRows {
+  std::byte* data;
+  float* scale;
+  int64_t headBytes, tokenBytes, scaleHeadStride;
+  PageType type;
+
+  PageRow head(int64_t h) const { return {data + h * headBytes, scale + h * scaleHeadStride, type}; }
+};
+
+inline TokenRows rowsAt(const PagedRows& rows, int64_t page, int64_t slot) {
   int type = 0;
   while (page >= rows.pools[type].pages) page -= rows.pools[type++].pages;
   const PagePool& pool = rows.pools[type];
-  const auto pageType = static_cast<PageType>(type);
-  const int64_t step = pool.tokenStride * elementSize(pageType);
-  std::byte* data =
-      pool.data + (page * pool.pageStride + head * pool.headStride) * elementSize(pageType) + slots.begin * step;
-  float* scale =
-      pool.scales + page * pool.scalePageStride + head * pool.scaleHeadStride + slots.begin * pool.scaleTokenStride;
-  for (int64_t at = 0; at < slots.size(); ++at, data += step, scale += pool.scaleTokenStride)
-    visit(at, PageRow{data, scale, pageType});
+  const int64_t size = elementSize(static_cast<PageType>(type));
+  return {pool.data + (page * pool.pageStride + slot * pool.tokenStride) * size,
+          pool.scales + page * pool.scalePageStride + slot * pool.scaleTokenStride, pool.headStride * size,
+          pool.tokenStride * size, pool.scaleHeadStride, static_cast<PageType>(type)};
 }
 
-// The same for an item's tokens [begin, end).
-template <class Visit>
-HWY_INLINE void forEachPageRow(const KvCache& cache, const PagedRows& rows, int64_t item, TokenRange tokens, int64_t head,
-                               Visit&& visit) {
-  for (int64_t token = tokens.begin; token < tokens.end;) {
-    const int64_t index = token / cache.pageTokens, slot = token - index * cache.pageTokens;
-    const int64_t end = std::min(tokens.end, token - slot + cache.pageTokens);
-    forEachRowOfPage(rows, cache.page(item, index), {slot, slot + end - token}, head,
-                     [&](int64_t at, const PageRow& row) { visit(token - tokens.begin + at, row); });
-    token = end;
-  }
+inline TokenRows rowsOfToken(const KvCache& cache, const PagedRows& rows, int64_t item, int64_t token) {
+  return rowsAt(rows, cache.page(item, token / cache.pageTokens), token % cache.pageTokens);
 }
 
 inline void readPageRow(const PageRow& row, int64_t dim, float* to) {

@@ -99,9 +99,9 @@ class PrefillAttention {
       const TokenRange part{tokens.begin + begin / dims, tokens.begin + end / dims};
       execution.throwIfCancelled();
       const auto copy = [&](const PagedRows& rows, float* to) {
-        forEachPageRow(a_.cache, rows, item, part, heads.begin + head, [&](int64_t at, const PageRow& row) {
-          readPageRow(row, rows.dim, to + (head * tokens.size() + part.begin - tokens.begin + at) * rows.dim);
-        });
+        to += (head * tokens.size() + part.begin - tokens.begin) * rows.dim;
+        for (int64_t token = part.begin; token < part.end; ++token, to += rows.dim)
+          readPageRow(rowsOfToken(a_.cache, rows, item, token).head(heads.begin + head), rows.dim, to);
       };
       copy(a_.cache.keys, buffers.keys);
       copy(a_.cache.values, buffers.values);
