@@ -117,7 +117,8 @@ public sealed class KvCache
     /// <param name="newK">[B, Sn, G, D].</param>
     /// <param name="newV">[B, Sn, G, Dv].</param>
     /// <param name="output">[B, Sq, H, Dv], overwritten; must not overlap an input.</param>
-    /// <param name="options">As above.</param>
+    /// <param name="options">Causality, windows, scale, softcap, length scale and rotation without offsets; the rest must be
+    /// at its defaults.</param>
     /// <param name="cancellationToken">Ends the call early; the new tokens then do not count.</param>
     /// <exception cref="ArgumentException">Shapes or options do not fit, or outputs overlap.</exception>
     /// <exception cref="ArgumentOutOfRangeException">Tokens have no room.</exception>

@@ -37,14 +37,17 @@ public sealed class AttentionTests
         new AttentionProblem(1, 1, 19, 2, 1, 4, 4, (TensorLayout)layout).RunAndCompare(context);
     }
 
-    [TestMethod, BackendData(ElementType.BFloat16, ElementType.Half)]
+    [TestMethod, BackendData(ElementType.Float, ElementType.BFloat16, ElementType.Half)]
     public void StoredTypesMatchOracle(string backend, object type)
     {
         using FusedContext context = Backends.Create(backend);
         // The oracle reads the rounded inputs and the output that forward wrote: what is left is float's accumulation and
         // one rounding of each result.
-        new AttentionProblem(2, 19, 21, 4, 2, 20, 12, type: (ElementType)type) { Options = AttentionOptions.Causal }
-            .RunAndCompare(context);
+        foreach (ElementType kvType in Enum.GetValues<ElementType>())
+            new AttentionProblem(2, 19, 21, 4, 2, 20, 12, type: (ElementType)type, kvType: kvType)
+            {
+                Options = AttentionOptions.Causal,
+            }.RunAndCompare(context);
     }
 
     [TestMethod, BackendData]

@@ -9,16 +9,16 @@ namespace FusedKernels.Tests.Support;
 /// </summary>
 internal sealed class AttentionProblem
 {
-    private readonly ElementType _type;
+    private readonly ElementType _type, _kvType;
 
     public AttentionProblem(
         int batch, int queries, int keys, int heads, int kvHeads, int dim, int valueDim,
-        TensorLayout layout = TensorLayout.Contiguous, ElementType type = ElementType.Float)
+        TensorLayout layout = TensorLayout.Contiguous, ElementType type = ElementType.Float, ElementType? kvType = null)
     {
-        _type = type;
+        (_type, _kvType) = (type, kvType ?? type);
         Q = TestTensor.Random(batch, queries, heads, dim, 1, layout, scale: 2).RoundTo(type);
-        K = TestTensor.Random(batch, keys, kvHeads, dim, 2, layout, scale: 2).RoundTo(type);
-        V = TestTensor.Random(batch, keys, kvHeads, valueDim, 3, layout).RoundTo(type);
+        K = TestTensor.Random(batch, keys, kvHeads, dim, 2, layout, scale: 2).RoundTo(_kvType);
+        V = TestTensor.Random(batch, keys, kvHeads, valueDim, 3, layout).RoundTo(_kvType);
         DOutput = TestTensor.Random(batch, queries, heads, valueDim, 4, layout).RoundTo(type);
         (Output, DQ) = (new(batch, queries, heads, valueDim, layout), new(batch, queries, heads, dim, layout));
         (DK, DV) = (new(batch, keys, kvHeads, dim, layout), new(batch, keys, kvHeads, valueDim, layout));
@@ -131,7 +131,7 @@ internal sealed class AttentionProblem
 
     public void Forward(FusedContext context)
     {
-        StoredHeads q = new(Q, _type), k = new(K, _type), v = new(V, _type), output = new(Output, _type);
+        StoredHeads q = new(Q, _type), k = new(K, _kvType), v = new(V, _kvType), output = new(Output, _type);
         AttentionTensors tensors = OptionalInputs();
         tensors.Q = q.Heads;
         tensors.K = k.Heads;
@@ -147,8 +147,8 @@ internal sealed class AttentionProblem
 
     public void Backward(FusedContext context)
     {
-        StoredHeads q = new(Q, _type), k = new(K, _type), v = new(V, _type), output = new(Output, _type);
-        StoredHeads dOutput = new(DOutput, _type), dQ = new(DQ, _type), dK = new(DK, _type), dV = new(DV, _type);
+        StoredHeads q = new(Q, _type), k = new(K, _kvType), v = new(V, _kvType), output = new(Output, _type);
+        StoredHeads dOutput = new(DOutput, _type), dQ = new(DQ, _type), dK = new(DK, _kvType), dV = new(DV, _kvType);
         AttentionTensors tensors = OptionalInputs();
         tensors.Q = q.Heads;
         tensors.K = k.Heads;
@@ -188,9 +188,9 @@ internal sealed class AttentionProblem
 
         Backward(context);
         AttentionGradients gradients = oracle.Gradients();
-        AssertHeads(DQ, "dQ", (b, s, h, d) => gradients.DQ[b, s, h, d]);
-        AssertHeads(DV, "dV", (b, s, h, d) => gradients.DV[b, s, h, d].Total);
-        AssertHeads(DK, "dK", (b, s, h, d) => gradients.DK[b, s, h, d]);
+        AssertHeads(DQ, _type, "dQ", (b, s, h, d) => gradients.DQ[b, s, h, d]);
+        AssertHeads(DV, _kvType, "dV", (b, s, h, d) => gradients.DV[b, s, h, d].Total);
+        AssertHeads(DK, _kvType, "dK", (b, s, h, d) => gradients.DK[b, s, h, d]);
         foreach ((string name, TestArray? array) in Parameters)
             for (int i = 0; i < array?.Elements.Length; i++)
                 gradients.Of(array)[i].Total.AssertNear(array.Gradient[i], $"d{name}[{i}] of {this}");
@@ -199,15 +199,15 @@ internal sealed class AttentionProblem
     /// <summary>Compares output and log-sum-exp with the oracle.</summary>
     public void AssertOutput(AttentionOracle oracle)
     {
-        AssertHeads(Output, "output", (b, s, h, d) => oracle.Output[b, s, h, d]);
+        AssertHeads(Output, _type, "output", (b, s, h, d) => oracle.Output[b, s, h, d]);
         AssertRows(LogSumExp, oracle.LogSumExp, "logSumExp");
     }
 
-    private void AssertHeads(TestTensor actual, string name, Func<int, int, int, int, Bounded> expected)
+    private void AssertHeads(TestTensor actual, ElementType type, string name, Func<int, int, int, int, Bounded> expected)
     {
         actual.AssertGapsUntouched($"{name} of {this}");
         // Half of the gap between neighbours of a type, relative to its numbers and absolute below them.
-        (double unit, double smallest) = _type switch
+        (double unit, double smallest) = type switch
         {
             ElementType.BFloat16 => (1.0 / (1 << 8), 0.0),
             ElementType.Half => (1.0 / (1 << 11), 1.0 / (1 << 25)),
@@ -217,7 +217,8 @@ internal sealed class AttentionProblem
         {
             Bounded oracle = expected(b, s, h, d);
             double rounding = unit * (Math.Abs(oracle.Value) + oracle.Error) + smallest + 1.2e-38;
-            Near.AssertNear(oracle.Value, actual[b, s, h, d], oracle.Error + rounding, $"{name}[{b}, {s}, {h}, {d}] of {this}");
+            Near.AssertNear(
+                oracle.Value, actual[b, s, h, d], oracle.Error + rounding, $"{name}[{b}, {s}, {h}, {d}] of {this}");
         }
     }
 
@@ -236,5 +237,6 @@ internal sealed class AttentionProblem
     }
 
     public override string ToString() =>
-        $"B {Q.Batch}, Sq {Q.Sequence}, Sk {K.Sequence}, H {Q.Heads}, G {K.Heads}, D {Q.Dim}, Dv {V.Dim}, {_type}, {Options}";
+        $"B {Q.Batch}, Sq {Q.Sequence}, Sk {K.Sequence}, H {Q.Heads}, G {K.Heads}, D {Q.Dim}, Dv {V.Dim}, " +
+        $"{_type} on {_kvType}, {Options}";
 }
