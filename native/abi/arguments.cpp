@@ -18,7 +18,11 @@ std::string list(const int64_t* values, int count) {
   return text + "]";
 }
 
+}  // namespace
+
 std::string shapeOf(const DLTensor* tensor) { return list(tensor->shape, tensor->ndim); }
+
+namespace {
 
 std::string stridesOf(const DLTensor* tensor) {
   return tensor->strides ? list(tensor->strides, tensor->ndim) : "NULL (contiguous)";

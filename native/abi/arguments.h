@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <initializer_list>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -213,6 +214,9 @@ class Arguments {
   View views_[kMaxArguments];
   Binding bindings_[kMaxNames];
 };
+
+// "[2, 3]", for error texts.
+std::string shapeOf(const DLTensor* tensor);
 
 // Refuses, naming the first such row, an index outside [0, limit) that is not the ignored one (when there is one).
 void requireInRange(const char* name, const IndexVector& indices, int64_t limit, bool hasIgnored = false,

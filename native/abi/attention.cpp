@@ -34,7 +34,8 @@ cpu::ScoreArray<T> scoreArray(const View& view, std::initializer_list<Axis> axes
 
 void requireSameShape(const char* name, const DLTensor& gradient, const char* ofName, const DLTensor& of) {
   if (gradient.ndim == of.ndim && std::equal(of.shape, of.shape + of.ndim, gradient.shape)) return;
-  fail(FK_ERROR_INVALID_ARGUMENT, "%s: its shape differs from that of %s, needs the same", name, ofName);
+  fail(FK_ERROR_INVALID_ARGUMENT, "%s: shape %s, needs %s like %s", name, shapeOf(&gradient).c_str(), shapeOf(&of).c_str(),
+       ofName);
 }
 
 // A term of the scores and its gradient, which backward may ask for.

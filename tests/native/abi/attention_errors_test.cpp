@@ -298,6 +298,17 @@ TEST(AttentionErrors, ShapesThatDoNotGoTogether) {
       Call::withStarts());
 }
 
+// A gradient is not summed over an axis that its parameter has.
+TEST(AttentionErrors, GradientsShapedUnlikeTheirParameters) {
+  Call call(kBackward);
+  StridedArray<float> whole({kBatch, kHeads, kQueries, kKeys}), perKey({kBatch, kHeads, 1, kKeys});
+  call.value().d_bias = call.keep(perKey);
+  call.expectRefused("d_bias: shape [2, 4, 1, 8], needs [2, 4, 6, 8] like bias");
+  call.value().bias = call.keep(perKey);
+  call.value().d_bias = call.keep(whole);
+  call.expectRefused("d_bias: shape [2, 4, 6, 8], needs [2, 4, 1, 8] like bias");
+}
+
 // What the arrays hold, where it would lead outside others.
 TEST(AttentionErrors, LengthsAndStartsOutOfRange) {
   const auto refused = [](const std::string& text, StridedArray<int32_t> AttentionProblem::*member,
