@@ -137,19 +137,5 @@ TEST_F(AttentionMerge, LargeScores) {
   }
 }
 
-// What a part holds that saw no key is not looked at.
-TEST_F(AttentionMerge, PartsThatSawNothingMayHoldAnything) {
-  StridedArray<float> outputs({2, 1, 1, 1, 3}), logSumExps({2, 1, 1, 1}), output({1, 1, 1, 3}), logSumExp({1, 1, 1});
-  change(outputs, [](int64_t at, float) { return at < 3 ? kNan : static_cast<float>(at); });
-  change(logSumExps, [](int64_t at, float) { return at == 0 ? -kInfinity : 2.5f; });
-  const DLTensor from = outputs.tensor(), scores = logSumExps.tensor();
-  DLTensor to = output.tensor(), total = logSumExp.tensor();
-  for (Isa isa : supportedIsas()) {
-    ASSERT_EQ(fk_attention_merge(contextFor(isa, 1), &from, &scores, &to, &total), FK_OK) << fk_last_error();
-    EXPECT_EQ(output.values(), (std::vector<float>{3, 4, 5})) << isaName(isa);
-    EXPECT_EQ(logSumExp(0, 0, 0), 2.5f) << isaName(isa);
-  }
-}
-
 }  // namespace
 }  // namespace fk::test
