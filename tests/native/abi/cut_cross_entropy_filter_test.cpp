@@ -21,7 +21,7 @@ Problem peakedProblem(const Case& c) {
   size_t element = 0;
   problem.classifier.fill([&] { return directions[element++]; });
   std::vector<int64_t> targets;
-  for (int64_t n = 0; n < kRows; ++n) targets.push_back(n % 13 == 12 ? -100 : random.between(0, kClasses / 31) * 31);
+  for (int64_t n = 0; n < c.rows(); ++n) targets.push_back(n % 13 == 12 ? -100 : random.between(0, kClasses / 31) * 31);
   element = 0;
   problem.targets.fill([&] { return targets[element++]; });
   element = 0;
@@ -29,7 +29,7 @@ Problem peakedProblem(const Case& c) {
     const auto row = static_cast<int64_t>(element) / kDim, d = static_cast<int64_t>(element) % kDim;
     ++element;
     const int64_t target = std::max<int64_t>(targets[static_cast<size_t>(row)], 0);
-    const double sureness = row < kRows / 5 ? 0.5 : 3;
+    const double sureness = row < c.rows() / 5 ? 0.5 : 3;
     return sureness * directions[static_cast<size_t>(target * kDim + d)] + (d == 0 ? 1 : 0);
   });
   return problem;
@@ -161,6 +161,22 @@ TEST(CutCrossEntropyFilter, TheErrorIsBelowItsReportedBound) {
           EXPECT_TRUE(sameBits(out.loss.values(), exact.loss.values()));
         });
       }
+}
+
+// Rows are listed a depth block, 512 rows, at a time.
+TEST(CutCrossEntropyFilter, TheErrorIsBelowItsReportedBoundBehindADepthBlock) {
+  Case c = peakedCase(FK_DEFAULT_FILTER_EPSILON, FK_DEFAULT_FILTER_EPSILON), plain = peakedCase(0, 0);
+  c.length = plain.length = 700;
+  Problem problem = peakedProblem(c), exactProblem = peakedProblem(plain);
+  forEveryWay([&](Isa isa, Way way) {
+    const Outputs out = gradientsOf(problem, isa, way), exact = gradientsOf(exactProblem, isa, way);
+    const fk_filter_report& r = out.report;
+    expectBounded("d_embeddings", out.dEmbeddings, exact.dEmbeddings, r.d_embeddings_error, r.d_embeddings_tiles,
+                  r.d_embeddings_tiles_skipped);
+    expectBounded("d_classifier", out.dClassifier, exact.dClassifier, r.d_classifier_error, r.d_classifier_tiles,
+                  r.d_classifier_tiles_skipped);
+    expectSomeSkipped(r.d_classifier_tiles, r.d_classifier_tiles_skipped);
+  });
 }
 
 // With any other option, on data that is not made for it.
