@@ -517,7 +517,8 @@ FK_API fk_status fk_attention_workspace_size(fk_context* context, const fk_atten
 
 /* Attention over the parts of a key set, put together: output[i] = sum over parts of exp(lse[part][i] - total)
  * output[part][i] and log_sum_exp[i] = total, the log-sum-exp of the parts'. outputs [P, B, Sq, H, Dv] f32, log_sum_exps [P,
- * B, H, Sq]; parts are added in order. Exact where the parts had neither sinks nor dropout. */
+ * B, H, Sq]; parts are added in order, and one whose log-sum-exp is -inf may hold anything. output is f32, bf16 or f16,
+ * log_sum_exp may be NULL, rows [.., Dv] need stride 1. Exact where the parts had neither sinks nor dropout. */
 FK_API fk_status fk_attention_merge(fk_context* context, const DLTensor* outputs, const DLTensor* log_sum_exps,
                                     DLTensor* output, DLTensor* log_sum_exp) FK_NOEXCEPT;
 
@@ -525,7 +526,9 @@ FK_API fk_status fk_attention_merge(fk_context* context, const DLTensor* outputs
 /* Keys and values of the tokens so far, in pages of T tokens. A page is in one of three pools, by its precision; the ids of
  * pages count through the f32 pool, then the bf16 pool, then the int8 pool. Item b's token t is in slot t % T of page
  * page_table[b][t / T]. Without a page_table item b's only page is page b, whose T is the longest sequence that fits.
- * An int8 element is worth its number times the scale of its token and head. */
+ * An int8 element is worth its number times the scale of its token and head: max |x| / 127 of what was written, 0 for zeros,
+ * and NaN, which makes the row NaN, where x was not finite. Rows, [.., D] and [.., Dv], need stride 1; any strides
+ * elsewhere, so that heads may lie before tokens. */
 typedef struct {
   uint32_t struct_size;
   uint32_t reserved;
@@ -537,7 +540,8 @@ typedef struct {
   DLTensor* v_int8;           /* [P, T, G, Dv]                                                                     */
   DLTensor* k_int8_scales;    /* [P, T, G] f32  with k_int8                                                        */
   DLTensor* v_int8_scales;    /* [P, T, G] f32  with v_int8                                                        */
-  const DLTensor* page_table; /* [B, M] int32   pages that a call does not come to may hold anything               */
+  const DLTensor* page_table; /* [B, M] int32   what a call does not come to may hold anything. Items may share pages,
+                                 but not those that a call appends to                                              */
   const DLTensor* lengths;    /* [B] int32      tokens in the cache before the call                                */
 } fk_kv_cache;
 
@@ -562,8 +566,9 @@ FK_API void fk_kv_cache_tensors_init(fk_kv_cache_tensors* tensors) FK_NOEXCEPT;
 /* Appends new_k and new_v, then attends with q to the lengths[b] + Sn tokens of each item, exactly as fk_attention_forward
  * would with bottom-right alignment (the last query is as far as the last token). Inference only. Few queries split the
  * tokens over the threads (Dao et al., "Flash-Decoding", 2023), in parts that depend on the lengths alone, so the bits do
- * not depend on the threads. options: causal, scale, softcap, length_scale_base, windows and rotary fields (rotary offsets
- * 0); the others at their defaults. Rotated keys are stored rotated; q is rotated on load. */
+ * not depend on the threads. A page or length outside its range is FK_ERROR_INDEX_OUT_OF_RANGE; pages are outputs of a call
+ * that appends, so new_k, new_v and q must not overlap them. options: causal, scale, softcap, length_scale_base, windows and
+ * rotary fields (rotary offsets 0); the others at their defaults. Rotated keys are stored rotated; q is rotated on load. */
 FK_API fk_status fk_kv_cache_attention(fk_context* context, const fk_attention_options* options, const fk_kv_cache* cache,
                                        const fk_kv_cache_tensors* tensors) FK_NOEXCEPT;
 
@@ -572,7 +577,7 @@ FK_API fk_status fk_kv_cache_attention_workspace_size(fk_context* context, const
                                                       uint64_t* bytes) FK_NOEXCEPT;
 
 /* Copies keys and values of page `from` to page `to`, in the precision of the latter: older pages can give up bits. Only the
- * pools of the cache are looked at. An int8 row gets the scale max |x| / 127. */
+ * pools of the cache are looked at. Within a precision, bits are copied. */
 FK_API fk_status fk_kv_cache_copy_page(fk_context* context, const fk_kv_cache* cache, int64_t from, int64_t to) FK_NOEXCEPT;
 
 /* ---- Row operators ----------------------------------------------------------------------------------------------- */

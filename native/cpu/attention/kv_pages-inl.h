@@ -31,8 +31,11 @@ inline TokenRows rowsAt(const PagedRows& rows, int64_t page, int64_t slot) {
   const PagePool& pool = rows.pools[type];
   const int64_t size = elementSize(static_cast<PageType>(type));
   return {pool.data + (page * pool.pageStride + slot * pool.tokenStride) * size,
-          pool.scales + page * pool.scalePageStride + slot * pool.scaleTokenStride, pool.headStride * size,
-          pool.tokenStride * size, pool.scaleHeadStride, static_cast<PageType>(type)};
+          pool.scales + page * pool.scalePageStride + slot * pool.scaleTokenStride,
+          pool.headStride * size,
+          pool.tokenStride * size,
+          pool.scaleHeadStride,
+          static_cast<PageType>(type)};
 }
 
 inline TokenRows rowsOfToken(const KvCache& cache, const PagedRows& rows, int64_t item, int64_t token) {

@@ -36,7 +36,7 @@ class StreamingAttention {
     int64_t longest = 0;
     for (int64_t b = 0; b < a.batch; ++b) longest = std::max(longest, a.tokens(b));
     parts_ = std::min(kMostParts, ceilDivide(longest, kPartTokens));
-    heads_ = std::max<int64_t>(1, a.cache.heads);
+    heads_ = tokensAreOutermost(a.cache) ? std::max<int64_t>(1, a.cache.heads) : 1;
     const auto isTooMuch = [&] {
       return heads_ * rows_ * (keyDim_ + 2 * valueDim_) > kStateFloats || columns() * parts_ < 4 * threads ||
              bytes() > limit;
@@ -105,6 +105,12 @@ class StreamingAttention {
     float* sums;       // [column][part][head][row], and
     RowState* states;  // what they are relative to
   };
+
+  // In memory: heads follow each other within a token. If not, the tokens of a head follow each other.
+  static bool tokensAreOutermost(const KvCache& cache) {
+    const auto areOutermost = [](const PagePool& pool) { return std::abs(pool.tokenStride) >= std::abs(pool.headStride); };
+    return std::all_of(std::begin(cache.keys.pools), std::end(cache.keys.pools), areOutermost);
+  }
 
   int64_t headBlocks() const { return ceilDivide(a_.cache.heads, heads_); }
   int64_t columns() const { return a_.batch * headBlocks() * queryBlocks_; }

@@ -16,7 +16,7 @@ int64_t workOf(const KvCacheCase& c) { return c.batch() * c.heads() * c.queries 
 
 KvCacheCase anyShape(Random& random) {
   KvCacheCase c;
-  c.queries = random.chance(0.5) ? 1 : random.between(1, random.chance(0.3) ? 90 : 40);
+  c.queries = random.chance(0.5) ? 1 : random.between(1, random.chance(0.3) ? 130 : 40);
   c.appended = random.chance(0.3) ? 0 : random.chance(0.5) ? c.queries : random.between(0, 40);
   c.group = random.pick<int64_t>({1, 2, 3, 4, 7, 32});
   c.keyHeads = random.between(1, 4);
