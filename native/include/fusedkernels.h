@@ -390,7 +390,7 @@ FK_API fk_status fk_distillation_workspace_size(fk_context* context, const fk_di
  *     p[j]      = exp(s[j]) / (exp(sinks[h]) + sum of exp(s) over the keys that i sees)
  *     output[i] = sum over the keys that i sees of  p[j] * dropout(i, j) * toeplitz_factor[j - i] * v[j]
  * The H heads of q share the G heads of k and v in order: head h uses head h / (H / G). A query that sees no key gives
- * zeros, a log-sum-exp of -inf (the sink, where there is one) and zero gradients.
+ * zeros, a log-sum-exp of -inf (the sink, where there is one) and zero gradients (but for the sink's through log_sum_exp).
  *
  * Sequences. Item b is one sequence of Sq queries and Sk keys. query_lengths and key_lengths [N = B] end sequences early:
  * the rows behind get zeros, -inf and zero gradients, and are not read. With query_starts and key_starts [N + 1]
@@ -427,16 +427,16 @@ typedef struct {
   float dropout;                  /* 0 (default); in [0, 1): the probability with which a weight is dropped; others are
                                      multiplied with 1 / (1 - dropout)                                                */
   int64_t relative_max_distance;  /* 128; of relative_bias, more than E: see there                                    */
-  uint64_t dropout_seed;       /* 0. The weight of (b, h, i, j), i and j along q's and k's axes, is kept where word j % 4 of
-                                  Philox4x32-10 (Salmon et al., 2011) of the counter (j / 4, i, h, b) and the key (low,
-                                  high half of the seed) is at least floor(dropout * 2^32). The same in backward.  */
-  int32_t rotary_dims;         /* 0 (default): no rotation; even, 2..D: q and k are rotated as fk_rotary_embedding does, by
-                                  their positions plus the offsets below, while they are loaded                    */
+  uint64_t dropout_seed; /* 0. The weight of (b, h, i, j), i and j along q's and k's axes, is kept where word j % 4 of
+                            Philox4x32-10 (Salmon et al., 2011) of the counter (j / 4, i, h, b) and the key (low,
+                            high half of the seed) is at least floor(dropout * 2^32). The same in backward.  */
+  int32_t rotary_dims; /* 0 (default): no rotation; even, 2..D, at most 512: q and k are rotated as fk_rotary_embedding does,
+                          by their positions plus the offsets below, while they are loaded                    */
   int32_t rotary_interleaved;  /* 0 (default) or 1, see fk_rotary_embedding_options                                */
   float rotary_base;           /* 10000; finite, > 0                                                               */
   int32_t reserved;            /* 0 */
-  int64_t rotary_query_offset; /* 0 */
-  int64_t rotary_key_offset;   /* 0 */
+  int64_t rotary_query_offset; /* 0; -2^53..2^53 */
+  int64_t rotary_key_offset;   /* 0; -2^53..2^53 */
 } fk_attention_options;
 
 FK_API void fk_attention_options_init(fk_attention_options* options) FK_NOEXCEPT;
@@ -473,7 +473,7 @@ typedef struct {
   const DLTensor* alibi_slopes;   /* [B|1, H]  - slope * |x - y| added to s: Press et al., "Train Short, Test Long", 2022 */
   const DLTensor* relative_bias;  /* [R, H]  the bucket of y - x added to s: Raffel et al., "T5", 2020             */
   const DLTensor* axial_bias_x;   /* [B|1, H|1, Sq, W]  key j is (j / W, j % W): x added by j % W, y by j / W.     */
-  const DLTensor* axial_bias_y;   /* [B|1, H|1, Sq, Sk / W]  Together: Lin et al., "DETR Doesn't Need Multi-Scale", 2023 */
+  const DLTensor* axial_bias_y;   /* [B|1, H|1, Sq, Sk / W]  Either may come alone: Lin et al., "Plain DETR", 2023 */
   const DLTensor* sinks;          /* [H]                                                                           */
   const DLTensor* toeplitz_factor; /* [H|1, Sq + Sk - 1]  element j - i + Sq - 1: Luo et al., "Your Transformer May Not be as
                                       Powerful as You Expect", 2022                                                 */

@@ -237,8 +237,7 @@ inline void clearGradients(const AttentionArguments& a) {
   for (const ScoreParameter* parameter :
        {&a.bias, &a.keyBias, &a.alibiSlopes, &a.relativeBias, &a.axialX, &a.axialY, &a.sinks, &a.toeplitz})
     fill(parameter->gradient, 0);
-  const bool everyRowIsWritten = sequencesCoverEverything(a) && a.sequences > 0 && a.k.heads > 0;
-  if (everyRowIsWritten) return;
+  if (sequencesCoverEverything(a)) return;
   for (const HeadOutput* gradient : {&a.dQ, &a.dK, &a.dV})
     if (*gradient) clearRows(*gradient);
 }
