@@ -195,6 +195,7 @@ TEST(AttentionErrors, ArraysOfOtherShapes) {
         shape[axis] = extent;
       }
       shape.push_back(1);
+      wrong.shape = shape.data();
       wrong.ndim += 1;
       call.expectRefused(member.name + ": shape [");
     }
