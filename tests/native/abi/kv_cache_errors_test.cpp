@@ -158,7 +158,9 @@ TEST(KvCacheErrors, ShapesAndTypes) {
         const_cast<DLTensor*>(c.cache->k_f32)->dtype = {kDLBfloat, 16, 1};
       },
       "k_f32: dtype bfloat16, needs float32");
-  expectRefused([](KvCacheProblem& p, Call&) { p.q = floatArray(Storage::kFloat32, {1, 1}); }, "q: ");
+  FloatArray matrix = floatArray(Storage::kFloat32, {1, 1});
+  DLTensor tensor = matrix.tensor();
+  expectRefused([&](auto&, Call& c) { c.tensors->q = &tensor; }, "q: shape [1, 1], needs");
 }
 
 TEST(KvCacheErrors, Heads) {
