@@ -184,22 +184,22 @@ void Arguments::integers(const char* name, const DLTensor* tensor, const Shape& 
     int32 = {elements<int32_t>(view), rows, columns, rowStrideOf(view), 1};
 }
 
-HeadOperand Arguments::headOperand(const char* name, const DLTensor* tensor, const Shape& shape) {
+template <class Heads>
+Heads Arguments::headsOfAnyType(const char* name, const DLTensor* tensor, const Shape& shape, bool output) {
   const DataType type = tensor != nullptr ? floatTypeOf(name, tensor->dtype) : DataType::kFloat32;
-  const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), false, {});
+  const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), output, {});
   requireUnitInnerStride(view);
   return {
       view.data,       type,           view.extents[0], view.extents[1], view.extents[2], view.extents[3], view.strides[0],
       view.strides[1], view.strides[2]};
 }
 
+HeadOperand Arguments::headOperand(const char* name, const DLTensor* tensor, const Shape& shape) {
+  return headsOfAnyType<HeadOperand>(name, tensor, shape, false);
+}
+
 HeadOutput Arguments::headOutput(const char* name, const DLTensor* tensor, const Shape& shape) {
-  const DataType type = tensor != nullptr ? floatTypeOf(name, tensor->dtype) : DataType::kFloat32;
-  const View& view = addView(name, tensor, shape, static_cast<size_t>(elementSize(type)), true, {});
-  requireUnitInnerStride(view);
-  return {
-      view.data,       type,           view.extents[0], view.extents[1], view.extents[2], view.extents[3], view.strides[0],
-      view.strides[1], view.strides[2]};
+  return headsOfAnyType<HeadOutput>(name, tensor, shape, true);
 }
 
 const View& Arguments::rows(const char* name, const DLTensor* tensor, const Shape& shape, DLDataType type, bool output) {

@@ -203,6 +203,8 @@ class Arguments {
 
   const View& addView(const char* name, const DLTensor* tensor, const Shape& shape, size_t elementSize, bool output,
                       Aliases mayBe);
+  template <class Heads>
+  Heads headsOfAnyType(const char* name, const DLTensor* tensor, const Shape& shape, bool output);
   void bindShape(const View& view, const Shape& shape);
   void requireNoOverlap(const View& view, Aliases mayBe) const;
   [[noreturn]] void failShape(const View& view, const Shape& shape) const;

@@ -6,6 +6,8 @@
 #include "abi/arguments.h"
 #include "abi/attention_options.h"
 #include "abi/boundary.h"
+#include "abi/score_array.h"
+#include "core/integers.h"
 
 namespace fk::abi {
 namespace {
@@ -13,24 +15,6 @@ namespace {
 using Call = cpu::AttentionArguments;
 using Options = fk_attention_options;
 using Tensors = fk_attention_tensors;
-
-// The axes of a ScoreArray.
-enum Axis : uint8_t { kBatch, kHead, kRow, kColumn };
-
-// T is the element type; `axes` says which axis of the ScoreArray each of the view's is. Axes of extent 1 have stride 0.
-template <class T>
-cpu::ScoreArray<T> scoreArray(const View& view, std::initializer_list<Axis> axes) {
-  cpu::ScoreArray<T> result;
-  result.data = reinterpret_cast<T*>(view.data);
-  int64_t* strides[] = {&result.batchStride, &result.headStride, &result.rowStride, &result.columnStride};
-  int at = 0;
-  for (const Axis axis : axes) {
-    result.extents[axis] = view.extents[at];
-    *strides[axis] = view.extents[at] > 1 ? view.strides[at] : 0;
-    ++at;
-  }
-  return result;
-}
 
 void requireSameShape(const char* name, const DLTensor& gradient, const char* ofName, const DLTensor& of) {
   if (gradient.ndim == of.ndim && std::equal(of.shape, of.shape + of.ndim, gradient.shape)) return;
@@ -175,9 +159,8 @@ void readMasks(Arguments& arguments, const Tensors& t, const Options& options, C
   call.maskBlockColumns = readAtLeastOne(options.mask_block_columns, "mask_block_columns");
   if (!t.block_mask) return;
   const View& blocks = arguments.stridedFlags("block_mask", t.block_mask, "[B|1, H|1, I, J]");
-  const auto blocksOf = [](int64_t extent, int64_t size) { return extent / size + (extent % size != 0); };
-  const int64_t rows = blocksOf(call.q.sequence, call.maskBlockRows);
-  const int64_t columns = blocksOf(call.k.sequence, call.maskBlockColumns);
+  const int64_t rows = ceilDivide(call.q.sequence, call.maskBlockRows);
+  const int64_t columns = ceilDivide(call.k.sequence, call.maskBlockColumns);
   if (blocks.extents[kRow] != rows || blocks.extents[kColumn] != columns)
     fail(FK_ERROR_INVALID_ARGUMENT, "block_mask: %lld x %lld blocks, needs %lld x %lld",
          static_cast<long long>(blocks.extents[kRow]), static_cast<long long>(blocks.extents[kColumn]),

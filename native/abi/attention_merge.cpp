@@ -1,5 +1,6 @@
 #include "abi/arguments.h"
 #include "abi/boundary.h"
+#include "abi/score_array.h"
 #include "cpu/attention/merge.h"
 
 using namespace fk::abi;
@@ -22,9 +23,7 @@ fk_status fk_attention_merge(fk_context* context, const DLTensor* outputs, const
     call.output = arguments.headOutput("output", output, "[B, Sq, H, Dv]");
     if (log_sum_exp) {
       const View& total = arguments.strided<float>("log_sum_exp", log_sum_exp, "[B, H, Sq]");
-      call.logSumExp.data = reinterpret_cast<float*>(total.data);
-      call.logSumExp.batchStride = total.strides[0], call.logSumExp.headStride = total.strides[1];
-      call.logSumExp.rowStride = total.strides[2];
+      call.logSumExp = scoreArray<float>(total, {kBatch, kHead, kRow});
     }
     const fk::cpu::AttentionMergeKernels& kernels = fk::cpu::attentionMergeKernelsFor(lock->isa);
     runWithWorkspace(lock, call, kernels.bytes, kernels.run);

@@ -7,7 +7,6 @@ namespace fk::abi {
 namespace {
 
 constexpr int64_t kUnlimited = int64_t{1} << 53;  // beyond every position, and exact in double
-constexpr int64_t kMostRotaryDims = 512;
 
 int64_t readWindow(int64_t value, const char* name) {
   if (value < -1)
@@ -21,14 +20,8 @@ int64_t readOffset(int64_t value, const char* name) {
   return value;
 }
 
-float readNonNegative(float value, const char* name) {
-  requireFinite(value, name);
-  if (value < 0) fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %g, needs 0 or more", name, value);
-  return value;
-}
-
 void readRotary(const fk_attention_options& options, cpu::AttentionArguments& call) {
-  const int64_t dims = options.rotary_dims, most = std::min(call.q.dim, kMostRotaryDims);
+  const int64_t dims = options.rotary_dims, most = std::min(call.q.dim, cpu::RotaryArguments::kMostDims);
   if (dims < 0 || dims > most || dims % 2 != 0)
     fail(FK_ERROR_INVALID_ARGUMENT, "options: rotary_dims is %d, needs an even number from 0 to %lld", options.rotary_dims,
          static_cast<long long>(most));

@@ -19,12 +19,6 @@ float readWithin(float value, float least, float most, const char* name) {
   return value;
 }
 
-float readNonNegative(float value, const char* name) {
-  requireFinite(value, name);
-  if (value < 0) fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %g, needs 0 or more", name, value);
-  return value;
-}
-
 float readFilterEpsilon(float value, const char* name) {
   if (!(value >= 0 && value < 1))
     fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %g, needs 0 (exact) or a threshold below 1, such as %g", name, value,

@@ -6,6 +6,7 @@
 #include "abi/arguments.h"
 #include "abi/attention_options.h"
 #include "abi/boundary.h"
+#include "abi/score_array.h"
 #include "core/integers.h"
 
 namespace fk::abi {
@@ -133,15 +134,12 @@ void readQueries(Arguments& arguments, const fk_kv_cache_tensors& t, Call& call)
     fail(FK_ERROR_INVALID_ARGUMENT, "q: %lld heads, needs a multiple of the cache's %lld",
          static_cast<long long>(call.attention.q.heads), static_cast<long long>(call.cache.heads));
   if (t.alibi_slopes) {
-    const View& view = arguments.strided<const float>("alibi_slopes", t.alibi_slopes, "[B|1, H]");
-    auto& slopes = call.attention.alibiSlopes.value;
-    slopes.data = reinterpret_cast<const float*>(view.data);
-    slopes.batchStride = view.extents[0] > 1 ? view.strides[0] : 0, slopes.headStride = view.strides[1];
+    const View& slopes = arguments.strided<const float>("alibi_slopes", t.alibi_slopes, "[B|1, H]");
+    call.attention.alibiSlopes.value = scoreArray<const float>(slopes, {kBatch, kHead});
   }
   if (t.sinks) {
-    const View& view = arguments.strided<const float>("sinks", t.sinks, "[H]");
-    auto& sinks = call.attention.sinks.value;
-    sinks.data = reinterpret_cast<const float*>(view.data), sinks.headStride = view.strides[0];
+    const View& sinks = arguments.strided<const float>("sinks", t.sinks, "[H]");
+    call.attention.sinks.value = scoreArray<const float>(sinks, {kHead});
   }
 }
 
@@ -149,10 +147,8 @@ void readOutputs(Arguments& arguments, const fk_kv_cache_tensors& t, Call& call)
   if (!t.q) return;
   call.attention.output = arguments.headOutput("output", t.output, "[B, Sq, H, Dv]");
   if (!t.log_sum_exp) return;
-  const View& view = arguments.strided<float>("log_sum_exp", t.log_sum_exp, "[B, H, Sq]");
-  auto& to = call.attention.logSumExp;
-  to.data = reinterpret_cast<float*>(view.data);
-  to.batchStride = view.strides[0], to.headStride = view.strides[1], to.rowStride = view.strides[2];
+  const View& logSumExp = arguments.strided<float>("log_sum_exp", t.log_sum_exp, "[B, H, Sq]");
+  call.attention.logSumExp = scoreArray<float>(logSumExp, {kBatch, kHead, kRow});
 }
 
 // lengths[b] + Sn tokens have a place.

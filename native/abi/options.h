@@ -78,4 +78,10 @@ inline void requireFinite(float value, const char* name) {
   if (!std::isfinite(value)) fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %g, needs a finite number", name, value);
 }
 
+inline float readNonNegative(float value, const char* name) {
+  requireFinite(value, name);
+  if (value < 0) fail(FK_ERROR_INVALID_ARGUMENT, "options: %s is %g, needs 0 or more", name, value);
+  return value;
+}
+
 }  // namespace fk::abi

@@ -38,7 +38,7 @@ size_t forwardBytes(const AttentionArguments& a, int threads, size_t limit) {
 
 size_t backwardBytes(const AttentionArguments& a, int threads, size_t limit) {
   const size_t shared = sharedBytes(a);
-  return shared + backwardPlan(a, threads, without(limit, shared)).bytes;
+  return shared + backwardPlan(a, Ownership(a), threads, without(limit, shared)).bytes;
 }
 
 void forward(const AttentionArguments& given, const Execution& execution, size_t limit, std::byte* workspace) {
@@ -47,7 +47,7 @@ void forward(const AttentionArguments& given, const Execution& execution, size_t
   const Shared shared(cursor, a);
   if (Shared::keepsLogSumExp(a))
     a.logSumExp = {shared.logSumExp, a.q.heads * a.q.sequence, a.q.sequence, 1, 0, {a.q.batch, a.q.heads, a.q.sequence, 1}};
-  shared.rotations.fill(a, execution);
+  shared.rotations.fill(execution);
   const size_t rest = without(limit, cursor.used());
   forwardOutputs(a, shared.rotations, execution, rest, workspace + cursor.used());
   if (a.keyWeights) sumKeyWeights(a, shared.rotations, execution, rest, workspace + cursor.used());
@@ -56,7 +56,7 @@ void forward(const AttentionArguments& given, const Execution& execution, size_t
 void backward(const AttentionArguments& a, const Execution& execution, size_t limit, std::byte* workspace) {
   WorkspaceCursor cursor(workspace);
   const Shared shared(cursor, a);
-  shared.rotations.fill(a, execution);
+  shared.rotations.fill(execution);
   backwardGradients(a, shared.rotations, execution, without(limit, cursor.used()), workspace + cursor.used());
 }
 

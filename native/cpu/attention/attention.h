@@ -1,6 +1,8 @@
 // Exact attention on the CPU: see fusedkernels.h for the mathematics and attention.cpp for the schedule.
 #pragma once
 
+#include <array>
+
 #include "core/operand.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
@@ -30,6 +32,8 @@ struct ScoreParameter {
 };
 
 struct RotaryArguments {
+  static constexpr int64_t kMostDims = 512;
+
   int64_t dims = 0;  // 0: no rotation
   bool interleaved = false;
   float base = 10000;
@@ -76,6 +80,9 @@ struct AttentionArguments {
   ScoreArray<const float> dLogSumExp;
   HeadOutput dQ, dK, dV;
 
+  std::array<const ScoreParameter*, 8> parameters() const {
+    return {&bias, &keyBias, &alibiSlopes, &relativeBias, &axialX, &axialY, &sinks, &toeplitz};
+  }
   int64_t group() const { return q.heads > 0 ? q.heads / k.heads : 1; }  // query heads per key head
 };
 

@@ -14,9 +14,7 @@ struct Ownership {
       sequencesTogether |= parameter.gradient.batchStride == 0 && a.q.batch > 1;
       headsTogether |= parameter.gradient.headStride == 0 && a.q.heads > 1;
     };
-    for (const ScoreParameter* parameter :
-         {&a.bias, &a.keyBias, &a.alibiSlopes, &a.axialX, &a.axialY, &a.relativeBias, &a.sinks, &a.toeplitz})
-      reduces(*parameter);
+    for (const ScoreParameter* parameter : a.parameters()) reduces(*parameter);
     // Sequences in one batch item share what does not depend on the query or the key.
     if (a.alibiSlopes.gradient || a.relativeBias.gradient || a.sinks.gradient || a.toeplitz.gradient)
       sequencesTogether |= a.queryStarts && a.sequences > 1;
@@ -41,18 +39,20 @@ struct Ownership {
   int64_t units;
 };
 
-// Many units run side by side, each on one thread with tiles that stay in its cache; few units one after another, each on
-// all threads. The bits are the same: see BackwardSweep.
+// Many units of work run side by side, each on one thread with tiles that stay in its cache; few units one after another,
+// each on all threads. The bits are the same: see BackwardSweep.
 struct SweepPlan {
+  // oneThread: what a unit writes wants its tiles one after another.
   template <class BytesOf>
-  SweepPlan(const Ownership& ownership, int threads, size_t limit, const BytesOf& bytesOf)
-      : sideBySide(threads == 1 || ownership.oneThread || ownership.units >= 2 * threads) {
+  SweepPlan(int64_t units, bool oneThread, int threads, size_t limit, const BytesOf& bytesOf)
+      : units(units), sideBySide(threads == 1 || oneThread || units >= 2 * threads) {
     choose(threads, bytesOf);
-    if (bytes <= limit || !sideBySide || ownership.oneThread || threads == 1) return;
+    if (bytes <= limit || !sideBySide || oneThread || threads == 1) return;
     sideBySide = false;
     choose(threads, bytesOf);
   }
 
+  int64_t units;
   bool sideBySide;
   int64_t rows, window;
   size_t slotBytes, bytes;
@@ -69,12 +69,12 @@ struct SweepPlan {
 
 // run(unit, base of its workspace, execution) for all units.
 template <class Run>
-void forEachUnit(int64_t units, const SweepPlan& plan, const Execution& execution, std::byte* workspace, const Run& run) {
+void forEachUnit(const SweepPlan& plan, const Execution& execution, std::byte* workspace, const Run& run) {
   if (!plan.sideBySide) {
-    for (int64_t unit = 0; unit < units; ++unit) run(unit, workspace, execution);
+    for (int64_t unit = 0; unit < plan.units; ++unit) run(unit, workspace, execution);
     return;
   }
-  execution.forEach(units, [&](int64_t unit, int slot) {
+  execution.forEach(plan.units, [&](int64_t unit, int slot) {
     run(unit, workspace + static_cast<size_t>(slot) * plan.slotBytes, execution.serial());
   });
 }
@@ -92,20 +92,26 @@ class GradientRows {
     return {static_cast<float*>(output_.row(b, h, first)), count, output_.dim, output_.sequenceStride, 1};
   }
 
-  // Turns back what the rotation turned, and stores.
-  void finish(int64_t b, int64_t h, int64_t first, int64_t count, const RotaryTable* table, int64_t position) const {
-    if (!output_) return;
-    const Matrix<float> rows = of(b, h, first, count);
-    for (int64_t i = 0; i < count; ++i) {
-      if (table) table->rotate(rows.row(i), rows.row(i), rows.columns, position + i, true);
-      if (staging_) storeRow(rows.row(i), rows.columns, output_.type, output_.row(b, h, first + i));
-    }
+  // Finished rows to the caller.
+  void store(int64_t b, int64_t h, int64_t first, int64_t count) const {
+    if (!staging_) return;
+    for (int64_t i = 0; i < count; ++i)
+      storeRow(staging_ + i * output_.dim, output_.dim, output_.type, output_.row(b, h, first + i));
   }
 
  private:
   const HeadOutput& output_;
   float* staging_;
 };
+
+// The log-sum-exps of a block's rows, as AttentionOp wants them; `room` floats.
+inline void loadLogSumExps(const AttentionArguments& a, const Sequence& s, int64_t h, Range block, int64_t room, float* to) {
+  std::fill_n(to, room, -kMinusInfinity);
+  for (int64_t row = block.begin; row < block.end; ++row) {
+    const float logSumExp = *a.logSumExp.at(s.item, h, s.firstQuery + row);
+    if (logSumExp != kMinusInfinity) to[row - block.begin] = logSumExp;
+  }
+}
 
 // The workspace of a unit, and one head after another in it.
 class BackwardHead {
@@ -122,26 +128,25 @@ class BackwardHead {
         delta_(cursor.take<float>(plan.rows)),
         outputRow_(cursor.take<float>(a.v.dim)),
         dOutputRow_(cursor.take<float>(a.v.dim)),
-        rotatedQueries_(cursor.take<float>(a.rotary.dims ? a.q.sequence * a.q.dim : 0)),
-        rotatedKeys_(cursor.take<float>(a.rotary.dims ? a.k.sequence * a.q.dim : 0)) {}
+        rotatedQueries_(cursor.take<float>(Rotations::stagingFloats(a, a.q.sequence))),
+        rotatedKeys_(cursor.take<float>(Rotations::stagingFloats(a, a.k.sequence))) {}
 
   // A head of keys and the heads of queries that share it. `cursor`: behind the constructor's.
   void run(WorkspaceCursor cursor, const Sequence& s, int64_t g, const Execution& execution) {
-    Operand k = a_.k.head(s.item, g, s.firstKey, s.keys);
-    if (a_.rotary.dims > 0) k = rotatedRows(k, rotations_.keys, a_.rotary.keyOffset, rotatedKeys_);
+    const Operand k = rotations_.keys(s, g, rotatedKeys_);
     for (int64_t h = g * a_.group(); h < (g + 1) * a_.group(); ++h) {
-      Operand q = a_.q.head(s.item, h, s.firstQuery, s.queries);
-      if (a_.rotary.dims > 0) q = rotatedRows(q, rotations_.queries, s.position + a_.rotary.queryOffset, rotatedQueries_);
-      BackwardProblem problem = problemOf(s, h, q, k);
+      BackwardProblem problem = problemOf(s, h, rotations_.queries(s, h, {0, s.queries}, rotatedQueries_), k);
       problem.addsToColumns = h > g * a_.group();
       WorkspaceCursor own = cursor;
       BackwardSweep sweep(problem, plan_.rows, plan_.window);
       sweep.takeWorkspace(own, execution.threads);
       runHead(s, h, sweep, execution);
-      dQ_.finish(s.item, h, s.firstQuery, s.queries, table(rotations_.queries), s.position + a_.rotary.queryOffset);
+      rotations_.turnQueriesBack(s, problem.dX);
+      dQ_.store(s.item, h, s.firstQuery, s.queries);
     }
-    dK_.finish(s.item, g, s.firstKey, s.keys, table(rotations_.keys), a_.rotary.keyOffset);
-    dV_.finish(s.item, g, s.firstKey, s.keys, nullptr, 0);
+    rotations_.turnKeysBack(dK_.of(s.item, g, s.firstKey, s.keys));
+    dK_.store(s.item, g, s.firstKey, s.keys);
+    dV_.store(s.item, g, s.firstKey, s.keys);
   }
 
   // Takes the most that a sequence needs.
@@ -164,8 +169,6 @@ class BackwardHead {
             .dW = dV_.of(s.item, g, s.firstKey, s.keys)};
   }
 
-  const RotaryTable* table(const RotaryTable& table) const { return a_.rotary.dims > 0 ? &table : nullptr; }
-
   void runHead(const Sequence& s, int64_t h, BackwardSweep& sweep, const Execution& execution) {
     diagonals_.begin(a_, s, h);
     AttentionOp op(a_, s, h, diagonals_);
@@ -184,7 +187,7 @@ class BackwardHead {
 
   // logSumExp_ and delta_ of a block's rows; returns what they add to the sink's gradient.
   double prepareRows(const Sequence& s, int64_t h, Range block) {
-    std::fill_n(logSumExp_, plan_.rows, -kMinusInfinity);
+    loadLogSumExps(a_, s, h, block, plan_.rows, logSumExp_);
     std::fill_n(delta_, plan_.rows, 0.0f);
     const Operand output = a_.savedOutput.head(s.item, h, s.firstQuery, s.queries);
     const Operand dOutput = a_.dOutput.head(s.item, h, s.firstQuery, s.queries);
@@ -196,7 +199,6 @@ class BackwardHead {
       loadRow(dOutput, row, dOutputRow_);
       float delta = dot(outputRow_, dOutputRow_, a_.v.dim);
       if (a_.dLogSumExp) delta -= *a_.dLogSumExp.at(s.item, h, s.firstQuery + row);
-      logSumExp_[row - block.begin] = logSumExp;
       delta_[row - block.begin] = delta;
       if (a_.sinks)
         dSink -= std::exp(static_cast<double>(*a_.sinks.value.at(0, h)) - static_cast<double>(logSumExp)) *
@@ -223,8 +225,8 @@ class BackwardHead {
   float *logSumExp_, *delta_, *outputRow_, *dOutputRow_, *rotatedQueries_, *rotatedKeys_;
 };
 
-inline SweepPlan backwardPlan(const AttentionArguments& a, int threads, size_t limit) {
-  return {Ownership(a), threads, limit, [&](const SweepPlan& plan, int unitThreads) {
+inline SweepPlan backwardPlan(const AttentionArguments& a, const Ownership& ownership, int threads, size_t limit) {
+  return {ownership.units, ownership.oneThread, threads, limit, [&](const SweepPlan& plan, int unitThreads) {
             WorkspaceCursor measure;
             const Rotations rotations(measure, a);
             WorkspaceCursor unit;
@@ -234,9 +236,7 @@ inline SweepPlan backwardPlan(const AttentionArguments& a, int threads, size_t l
 }
 
 inline void clearGradients(const AttentionArguments& a) {
-  for (const ScoreParameter* parameter :
-       {&a.bias, &a.keyBias, &a.alibiSlopes, &a.relativeBias, &a.axialX, &a.axialY, &a.sinks, &a.toeplitz})
-    fill(parameter->gradient, 0);
+  for (const ScoreParameter* parameter : a.parameters()) fill(parameter->gradient, 0);
   if (sequencesCoverEverything(a)) return;
   for (const HeadOutput* gradient : {&a.dQ, &a.dK, &a.dV})
     if (*gradient) clearRows(*gradient);
@@ -245,9 +245,9 @@ inline void clearGradients(const AttentionArguments& a) {
 inline void backwardGradients(const AttentionArguments& a, const Rotations& rotations, const Execution& execution,
                               size_t limit, std::byte* workspace) {
   const Ownership ownership(a);
-  const SweepPlan plan = backwardPlan(a, execution.threads, limit);
+  const SweepPlan plan = backwardPlan(a, ownership, execution.threads, limit);
   clearGradients(a);
-  forEachUnit(ownership.units, plan, execution, workspace, [&](int64_t index, std::byte* base, const Execution& inner) {
+  forEachUnit(plan, execution, workspace, [&](int64_t index, std::byte* base, const Execution& inner) {
     WorkspaceCursor cursor(base);
     BackwardHead head(cursor, a, rotations, plan);
     const Ownership::Unit unit = ownership.unit(a, index);

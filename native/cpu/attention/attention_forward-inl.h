@@ -31,8 +31,8 @@ struct ForwardBuffers {
         sums(cursor.take<float>(lanePanelCount(rows) * kLanePanel * a.v.dim)),
         panels(cursor.take<AttentionOp::Panel>(lanePanelCount(rows))),
         outputRows(cursor.take<float>(a.output.type == DataType::kFloat32 ? 0 : kLanePanel * a.v.dim)),
-        rotatedQueries(cursor.take<float>(a.rotary.dims ? rows * a.q.dim : 0)),
-        rotatedKeys(cursor.take<float>(a.rotary.dims ? a.k.sequence * a.q.dim : 0)),
+        rotatedQueries(cursor.take<float>(Rotations::stagingFloats(a, rows))),
+        rotatedKeys(cursor.take<float>(Rotations::stagingFloats(a, a.k.sequence))),
         diagonals(cursor, a, false) {}
 
   TileScratch scratch;
@@ -128,13 +128,9 @@ class PanelOutputs {
 
 inline void forwardBlock(const AttentionArguments& a, const Rotations& rotations, const Sequence& s, int64_t h, Range rows,
                          ForwardBuffers& buffers, const Execution& execution) {
-  Operand q = a.q.head(s.item, h, s.firstQuery + rows.begin, rows.size());
-  Operand k = a.k.head(s.item, h / a.group(), s.firstKey, s.keys);
+  const Operand q = rotations.queries(s, h, rows, buffers.rotatedQueries);
+  const Operand k = rotations.keys(s, h / a.group(), buffers.rotatedKeys);
   const Operand v = a.v.head(s.item, h / a.group(), s.firstKey, s.keys);
-  if (a.rotary.dims > 0) {
-    q = rotatedRows(q, rotations.queries, s.position + rows.begin + a.rotary.queryOffset, buffers.rotatedQueries);
-    k = rotatedRows(k, rotations.keys, a.rotary.keyOffset, buffers.rotatedKeys);
-  }
   buffers.diagonals.begin(a, s, h);
   const AttentionOp op(a, s, h, buffers.diagonals);
   const PackedRows x{buffers.packedRows, rows, a.q.dim};

@@ -41,8 +41,8 @@ class RelativeBuckets {
 
 struct Diagonals {
   // Room for the longest of all sequences; arrays that the call does not need stay null.
-  Diagonals(WorkspaceCursor& cursor, const AttentionArguments& a, bool wantsGradients)
-      : room(a.q.sequence + a.k.sequence + kLanePanel) {
+  Diagonals(WorkspaceCursor& cursor, const AttentionArguments& a, bool wantsGradients) {
+    const int64_t room = a.q.sequence + a.k.sequence + kLanePanel;
     const auto take = [&](bool wanted) { return wanted ? cursor.take<float>(room) : nullptr; };
     bias = take(a.alibiSlopes || a.relativeBias);
     factor = take(static_cast<bool>(a.toeplitz));
@@ -56,7 +56,9 @@ struct Diagonals {
   void begin(const AttentionArguments& a, const Sequence& s, int64_t h) {
     keys = s.keys;
     const int64_t count = std::max<int64_t>(0, s.queries + s.keys - 1);
-    for (float* array : {bias, factor, dBias, dFactor})
+    for (float* array : {bias, factor})
+      if (array) std::fill_n(array + count, kLanePanel, 0.0f);  // what padding lanes read
+    for (float* array : {dBias, dFactor})
       if (array) std::fill_n(array, count + kLanePanel, 0.0f);
     if (bias) fillBias(a, s, h, count);
     if (factor)
@@ -80,7 +82,7 @@ struct Diagonals {
     if (a.alibiSlopes.gradient) *a.alibiSlopes.gradient.at(s.item, h) += static_cast<float>(dSlope);
   }
 
-  int64_t room, keys = 0;
+  int64_t keys = 0;
   float *bias, *factor;
   float *dBias, *dFactor;  // sums of gradients
 

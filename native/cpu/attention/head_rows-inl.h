@@ -7,9 +7,9 @@
 
 namespace fk::cpu::FK_ISA {
 
-// A row of an operand as floats.
+// A row of an operand, whose elements are adjacent, as floats.
 inline void loadRow(const Operand& from, int64_t row, float* to) {
-  transpose(from, {row, row + 1}, {0, from.columns}, 1, to);
+  loadRow(rowsOf(from, row, 1).data, from.columns, from.type, to);
 }
 
 inline void clearRows(const HeadOutput& output) {
@@ -21,29 +21,57 @@ inline void clearRows(const HeadOutput& output) {
 }
 
 // The rotations of a call: of queries and of keys, at the positions that any sequence has.
-struct Rotations {
+class Rotations {
+ public:
   Rotations(WorkspaceCursor& cursor, const AttentionArguments& a)
-      : queries(cursor, {a.rotary.dims, a.rotary.interleaved}, a.rotary.queryOffset - a.q.sequence,
-                a.rotary.dims ? 2 * a.q.sequence + a.k.sequence : 0),
-        keys(cursor, {a.rotary.dims, a.rotary.interleaved}, a.rotary.keyOffset, a.rotary.dims ? a.k.sequence : 0) {}
+      : a_(a),
+        queries_(cursor, {a.rotary.dims, a.rotary.interleaved}, a.rotary.queryOffset - a.q.sequence,
+                 a.rotary.dims ? 2 * a.q.sequence + a.k.sequence : 0),
+        keys_(cursor, {a.rotary.dims, a.rotary.interleaved}, a.rotary.keyOffset, a.rotary.dims ? a.k.sequence : 0) {}
 
-  void fill(const AttentionArguments& a, const Execution& execution) const {
-    if (a.rotary.dims == 0) return;
-    queries.fill(a.rotary.base, execution);
-    keys.fill(a.rotary.base, execution);
+  // Floats that the rows of a head take while they are turned.
+  static int64_t stagingFloats(const AttentionArguments& a, int64_t rows) { return a.rotary.dims ? rows * a.q.dim : 0; }
+
+  void fill(const Execution& execution) const {
+    if (a_.rotary.dims == 0) return;
+    queries_.fill(a_.rotary.base, execution);
+    keys_.fill(a_.rotary.base, execution);
   }
 
-  RotaryTable queries, keys;
+  // The caller's rows where nothing turns, turned rows in `staging` otherwise.
+  Operand queries(const Sequence& s, int64_t h, Range rows, float* staging) const {
+    return turned(a_.q.head(s.item, h, s.firstQuery + rows.begin, rows.size()), queries_, position(s) + rows.begin, staging);
+  }
+  Operand keys(const Sequence& s, int64_t g, float* staging) const {
+    return turned(a_.k.head(s.item, g, s.firstKey, s.keys), keys_, a_.rotary.keyOffset, staging);
+  }
+
+  // Gradients of turned rows, turned back in place.
+  void turnQueriesBack(const Sequence& s, const Matrix<float>& rows) const { turnBack(rows, queries_, position(s)); }
+  void turnKeysBack(const Matrix<float>& rows) const { turnBack(rows, keys_, a_.rotary.keyOffset); }
+
+ private:
+  static_assert(RotaryArguments::kMostDims <= RotaryTable::kMaxDims);
+
+  int64_t position(const Sequence& s) const { return s.position + a_.rotary.queryOffset; }
+
+  Operand turned(const Operand& rows, const RotaryTable& table, int64_t position, float* staging) const {
+    if (a_.rotary.dims == 0) return rows;
+    for (int64_t i = 0; i < rows.rows; ++i) {
+      float* to = staging + i * rows.columns;
+      loadRow(rows, i, to);
+      table.rotate(to, to, rows.columns, position + i);
+    }
+    return Matrix<const float>{staging, rows.rows, rows.columns, rows.columns, 1};
+  }
+
+  void turnBack(const Matrix<float>& rows, const RotaryTable& table, int64_t position) const {
+    if (a_.rotary.dims == 0) return;
+    for (int64_t i = 0; i < rows.rows; ++i) table.rotate(rows.row(i), rows.row(i), rows.columns, position + i, true);
+  }
+
+  const AttentionArguments& a_;
+  RotaryTable queries_, keys_;
 };
-
-// Where the rows of an operand are turned on their way in: the rows themselves where nothing turns.
-inline Operand rotatedRows(const Operand& rows, const RotaryTable& table, int64_t position, float* staging) {
-  for (int64_t i = 0; i < rows.rows; ++i) {
-    float* to = staging + i * rows.columns;
-    loadRow(rows, i, to);
-    table.rotate(to, to, rows.columns, position + i);
-  }
-  return Matrix<const float>{staging, rows.rows, rows.columns, rows.columns, 1};
-}
 
 }  // namespace fk::cpu::FK_ISA

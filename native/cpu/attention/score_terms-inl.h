@@ -151,12 +151,8 @@ class ScoreTerms {
   }
 
   void addKeyGradient(const ScoreTile& tile, const float* dScores) const {
-    const FloatTag d;
-    for (int64_t c = 0; c < tile.columns.size(); ++c) {
-      const float* at = dScores + c * kLanePanel;
-      *a_.keyBias.gradient.at(s_.item, h_, 0, s_.firstKey + tile.columns.begin + c) +=
-          hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Load(d, at), hn::Load(d, at + kLanes))));
-    }
+    for (int64_t c = 0; c < tile.columns.size(); ++c)
+      *a_.keyBias.gradient.at(s_.item, h_, 0, s_.firstKey + tile.columns.begin + c) += sumOfLanes(dScores + c * kLanePanel);
   }
 
   void addBiasGradient(const ScoreTile& tile, const float* dScores) const {

@@ -43,6 +43,12 @@ struct ScoreTile {
   Range rows, columns;
 };
 
+// The sum of a column over its rows.
+inline float sumOfLanes(const float* lanes) {
+  const FloatTag d;
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Load(d, lanes), hn::Load(d, lanes + kLanes))));
+}
+
 // Where the score panels of a tile go. panelStride 0: every panel reuses the same place, which needs a depth of one block.
 struct ScoreBuffer {
   float* data;

@@ -225,12 +225,8 @@ struct CutCrossEntropy {
 
   // One tile is one task, so nobody else adds to its columns; row panels come in order.
   void addColumnSums(const ScoreTile& tile) const {
-    const FloatTag d;
-    for (int64_t c = 0; c < tile.columns.size(); ++c) {
-      const float* at = tile.scores + c * kLanePanel;
-      arguments.dBias[visits.classOf(tile.columns.begin + c)] +=
-          hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Load(d, at), hn::Load(d, at + kLanes))));
-    }
+    for (int64_t c = 0; c < tile.columns.size(); ++c)
+      arguments.dBias[visits.classOf(tile.columns.begin + c)] += sumOfLanes(tile.scores + c * kLanePanel);
   }
 };
 
